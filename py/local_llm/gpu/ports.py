@@ -1,0 +1,142 @@
+"""The seam between the runtime and its host: four small ports.
+
+Nothing above this file sees a WebGPU descriptor, enum or flag, and nothing asks where it runs: what differs
+between adapters is a value in `Caps`. The adapters live in `browser/` and `native/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Handle = Any  # opaque: a JavaScript object in the page, a wgpu object in CPython
+Grid = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Caps:
+    """What the adapter and device offer. Byte limits are WebGPU's, in bytes."""
+
+    adapter: str  # a name for people, for example "NVIDIA H100 80GB HBM3"
+    vendor: str
+    architecture: str
+    software: bool  # True: a CPU pretends to be a GPU
+    features: frozenset[str]  # WebGPU feature names that the device was created with
+    max_binding_bytes: int  # largest storage binding
+    max_buffer_bytes: int
+    max_workgroups: int  # workgroups in one dimension of a dispatch
+    workgroup_bytes: int  # workgroup memory
+    max_invocations: int  # invocations in one workgroup
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """One kernel launch with everything bound."""
+
+    pipeline: Handle
+    group: Handle
+    grid: Grid
+
+
+class Device(Protocol):
+    """A GPU device. Calls are queued in order; `read` and `idle` wait for what was queued before them.
+
+    WebGPU reports validation errors, failed allocations and a lost device asynchronously: the next awaited
+    `read` or `idle` raises them as `GPUFault`, `OutOfMemory` or `DeviceLost`.
+    """
+
+    caps: Caps
+
+    def create_buffer(self, nbytes: int, label: str) -> Handle:
+        """A zeroed buffer usable as storage, uniform, copy source and copy target. nbytes: multiple of 4."""
+        ...
+
+    def write(self, buffer: Handle, data: bytes, offset: int = 0) -> None:
+        """Queue a small write. len(data) and offset: multiples of 4."""
+        ...
+
+    def read(self, buffer: Handle, nbytes: int, offset: int = 0) -> Awaitable[bytes]:
+        """Queue a copy out *now*, without stalling what is queued later; await the bytes."""
+        ...
+
+    def create_pipeline(
+        self, code: str, entry: str, bindings: Sequence[str], constants: Mapping[str, float]
+    ) -> Awaitable[Handle]:
+        """Compile, in the background. bindings: per binding of group 0 "read", "read_write" or "uniform"."""
+        ...
+
+    def bind(self, pipeline: Handle, buffers: Sequence[Handle]) -> Handle:
+        """Bind whole buffers to bindings 0, 1, … of group 0."""
+        ...
+
+    def record(self, dispatches: Sequence[Dispatch]) -> Handle:
+        """Keep a list of dispatches on the host's side of the seam, ready for replay."""
+        ...
+
+    def submit(self, recorded: Handle, times: int = 1) -> None:
+        """Replay a recording `times` times, each as one compute pass; one queue submit."""
+        ...
+
+    def idle(self) -> Awaitable[None]:
+        """Wait until all that was queued has run."""
+        ...
+
+    def destroy(self, buffer: Handle) -> None:
+        """Free a buffer's memory once what uses it has run."""
+        ...
+
+    def close(self) -> None:
+        """Destroy the device. Later calls raise DeviceLost."""
+        ...
+
+
+class Blobs(Protocol):
+    """Bytes of one model file. Bulk bytes go around Python."""
+
+    name: str  # for messages: a URL or path
+    size: int  # bytes in all
+
+    async def read(self, start: int, stop: int) -> bytes:
+        """Bytes [start, stop), for headers. Raises DownloadFailed, or CorruptModel where the file is shorter."""
+        ...
+
+    async def stream_into(
+        self, device: Device, buffer: Handle, start: int, stop: int, progress: Callable[[int], None]
+    ) -> None:
+        """Put bytes [start, stop) at offset 0 of buffer. progress(n) is told of every n further bytes.
+
+        stop - start need not be a multiple of 4: the tail is padded with zeros.
+        """
+        ...
+
+
+class Tokenizer(Protocol):
+    """Hugging Face's `tokenizers` (Rust), as wasm in the page and as a wheel in CPython."""
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of text, no special tokens added."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids; special tokens are kept."""
+        ...
+
+
+class Store(Protocol):
+    """Small named texts that survive the session (settings). Models' bytes are not its business."""
+
+    async def get(self, key: str) -> str | None: ...
+
+    async def set(self, key: str, text: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Host:
+    """The ports of one host, handed to the runtime at start-up."""
+
+    open_device: Callable[[], Awaitable[Device]]
+    open_blobs: Callable[[Any], Awaitable[Blobs]]  # a URL, a path, a File, bytes
+    open_tokenizer: Callable[[bytes], Awaitable[Tokenizer]]  # the text of a tokenizer.json, UTF-8
+    store: Store
+    clock: Callable[[], float]  # seconds, monotonic

@@ -1,0 +1,38 @@
+"""One suite, two hosts: in CPython it runs over Dawn, in the page (Pyodide) over navigator.gpu."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+
+import pytest
+
+IN_PAGE = sys.platform == "emscripten"
+
+if IN_PAGE:
+    from pyodide.ffi import run_sync as wait  # pyright: ignore[reportMissingImports]
+else:
+    _loop = asyncio.new_event_loop()
+    wait = _loop.run_until_complete
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Tests are coroutines; no plugin is needed to run them on either host."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    wait(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
+
+
+@pytest.fixture(scope="session")
+def device():
+    if IN_PAGE:
+        from local_llm.browser.device import open_device
+    else:
+        from local_llm.native.device import open_device
+    device = wait(open_device())
+    yield device
+    device.close()

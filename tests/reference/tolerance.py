@@ -1,0 +1,9 @@
+"""How far a kernel may be from the reference: one constant per storage type of what it reads or writes.
+
+Weights are decoded exactly and sums are f32 on the GPU, so a dot product's error is that of f32 summation,
+relative to the size of its terms; `atol` covers sums that cancel, for inputs of order 1.
+"""
+
+F32 = {"rtol": 2e-5, "atol": 2e-5}
+DOT = {"rtol": 1e-4, "atol": 2e-4}  # dot products of up to 4,096 terms of order 1
+F16 = {"rtol": 2e-3, "atol": 1e-3}  # values that were stored as f16 (the key-value cache)
