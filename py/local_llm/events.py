@@ -1,0 +1,40 @@
+"""Events of the runtime: names and a small emitter. Knows no page; `browser/` turns them into CustomEvents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Callback = Callable[[Mapping[str, Any]], None]
+
+NAMES = (
+    "loading",  # {model}
+    "progress",  # {progress 0..1, text, loaded_bytes, total_bytes, bytes_per_second, seconds_left}
+    "ready",  # {model}
+    "error",  # {name, message, remedy}
+    "unloaded",  # {model}
+    "generation-start",  # {prompt_tokens}
+    "token",  # {delta, token_count}
+    "generation-end",  # {finish_reason, completion_tokens, tokens_per_second}
+)
+
+
+class Events:
+    """Callbacks per event name. Details are JSON-able dicts."""
+
+    def __init__(self) -> None:
+        self._callbacks: dict[str, list[Callback]] = {name: [] for name in NAMES}
+
+    def on(self, name: str, callback: Callback) -> Callable[[], None]:
+        """Register; returns the function that takes the callback off again. Raises KeyError for unknown names."""
+        self._callbacks[name].append(callback)
+
+        def off() -> None:
+            if callback in self._callbacks[name]:
+                self._callbacks[name].remove(callback)
+
+        return off
+
+    def emit(self, name: str, **detail: Any) -> None:
+        for callback in tuple(self._callbacks[name]):
+            callback(detail)

@@ -1,0 +1,288 @@
+"""The token loop: token ids in, token ids out. Knows no text and no host.
+
+The GPU feeds itself: `pick` leaves the chosen id where the next step reads it, so several steps are queued
+before the first one's id is read. What is queued past a stop token only writes cache slots that the next prompt
+overwrites.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from local_llm.errors import ContextOverflow, InvalidRequest
+from local_llm.generate.stats import Timing
+from local_llm.gpu.kernel import Call
+from local_llm.gpu.memory import Memory
+from local_llm.gpu.plan import Compiler
+from local_llm.gpu.ports import Handle
+from local_llm.models.model import Model
+from local_llm.ops.elementwise import last_row
+from local_llm.ops.sampling import SamplerBuffers, SamplingParams, allocate_sampler, pack_sampling, sample
+
+RING = 1024
+MAX_BATCH = 32  # most decode steps in one submit
+IN_FLIGHT = 2  # batches queued ahead of the host
+BATCH_SECONDS = 0.016  # a batch's target length: one frame
+CHUNK_SECONDS = 0.010  # a prefill submit's target length
+FIRST_CHUNK = 64
+LOGITS_CHUNK = 32
+PLANS_KEPT = 16
+
+SEEN_IN_PROMPT = 1 << 31
+
+
+@dataclass(frozen=True)
+class Request:
+    """One generation. stop_ids end it and are not reported; seed is a u32."""
+
+    prompt: tuple[int, ...]
+    max_tokens: int
+    stop_ids: frozenset[int]
+    sampling: SamplingParams = SamplingParams()
+    seed: int = 0
+
+
+@dataclass
+class Outcome:
+    """Filled while a generation runs. finish_reason: "stop", "length", "context" or "interrupted"."""
+
+    timing: Timing
+    cached_tokens: int = 0
+    finish_reason: str = ""
+    token_ids: list[int] = field(default_factory=list)
+
+
+class Engine:
+    """The loop over one loaded model. One generation at a time; the caller sees to that."""
+
+    def __init__(self, model: Model, clock: Callable[[], float]) -> None:
+        self._model = model
+        self._clock = clock
+        self._device = model.memory.device
+        self._compiler = Compiler(self._device, model.memory)
+        self._ring = model.memory.create(4 * RING, "ring")
+        vocab = model.config.vocab
+        self._sampler: SamplerBuffers = allocate_sampler(
+            model.memory, model.shared.caps, vocab, RING, model.tokens, self._ring
+        )
+        self._plans: dict[object, Handle] = {}
+        self._held: list[int] = []  # ids whose keys and values the cache holds, from position 0
+        self._chunk = min(FIRST_CHUNK, model.max_chunk)
+        self._step_seconds = BATCH_SECONDS
+        self._stop = False
+
+    async def prepare(self) -> None:
+        """Compile every kernel that any request can need, all at once."""
+        calls = self._decode_calls(SamplingParams())
+        for count in {2, 16, self._model.max_chunk}:  # the sizes at which operations change variant
+            calls += self._prefill_calls(count, SamplingParams())
+        strong = SamplingParams(temperature=1.0, top_k=40, repetition_penalty=1.1)
+        await self._compiler.prepare(calls + self._sample_calls(strong))
+
+    def interrupt(self) -> None:
+        """End the running generation at the next token; what is queued on the GPU is at most two short batches."""
+        self._stop = True
+
+    async def generate(self, request: Request, outcome: Outcome) -> AsyncGenerator[list[int]]:
+        """Yield ids as they come, in order. Closing the generator stops the GPU work."""
+        self._check(request.prompt)
+        self._stop = False
+        outcome.timing.start()
+        self._begin(request)
+        pending: deque[tuple[int, Awaitable[bytes]]] = deque()
+        outcome.cached_tokens = await self._prefill(request)
+        if self._stop:
+            outcome.finish_reason = "interrupted"
+            return
+        room = self._model.context - len(request.prompt) + 1
+        goal = min(request.max_tokens, room)
+        queued = 1
+        pending.append(self._read(0, 1))
+        try:
+            while pending:
+                queued = self._queue_ahead(request, pending, queued, goal)
+                ids = await self._next(pending, outcome)
+                fresh, ended = self._accept(request, outcome, ids, goal)
+                if fresh:
+                    yield fresh
+                if ended:
+                    return
+        finally:
+            self._held = [*request.prompt, *outcome.token_ids[:-1]]
+            outcome.finish_reason = outcome.finish_reason or "interrupted"
+            for _, waiting in pending:
+                await waiting
+
+    def _accept(self, request: Request, outcome: Outcome, ids: list[int], goal: int) -> tuple[list[int], bool]:
+        """The ids to report, and whether the generation is over."""
+        fresh: list[int] = []
+        for token in ids:
+            if token in request.stop_ids:
+                outcome.finish_reason = "stop"
+                break
+            fresh.append(token)
+            outcome.token_ids.append(token)
+            if len(outcome.token_ids) >= goal:
+                outcome.finish_reason = "length" if goal == request.max_tokens else "context"
+                break
+        if not outcome.finish_reason and self._stop:
+            outcome.finish_reason = "interrupted"
+        return fresh, bool(outcome.finish_reason)
+
+    def _begin(self, request: Request) -> None:
+        self._device.write(self._sampler.sampling.handle, pack_sampling(request.sampling))
+        if _penalises(request.sampling):
+            counts = np.zeros(self._model.config.vocab, "<u4")
+            counts[list(request.prompt)] = SEEN_IN_PROMPT
+            self._device.write(self._sampler.counts.handle, counts.tobytes())
+
+    def _queue_ahead(
+        self, request: Request, pending: deque[tuple[int, Awaitable[bytes]]], queued: int, goal: int
+    ) -> int:
+        """Keep the GPU fed: submit batches of decode steps until enough are in flight. Returns steps queued."""
+        plan = self._plan(("decode", _kind(request.sampling)), lambda: self._decode_calls(request.sampling))
+        while len(pending) <= IN_FLIGHT and queued < goal:
+            batch = max(1, min(MAX_BATCH, int(BATCH_SECONDS / self._step_seconds)))
+            batch = min(batch, goal - queued, RING - queued % RING)
+            self._device.submit(plan, batch)
+            pending.append(self._read(queued, batch))
+            queued += batch
+        return queued
+
+    def _read(self, index: int, count: int) -> tuple[int, Awaitable[bytes]]:
+        return count, self._device.read(self._ring.handle, 4 * count, 4 * (index % RING))
+
+    async def _next(self, pending: deque[tuple[int, Awaitable[bytes]]], outcome: Outcome) -> list[int]:
+        count, waiting = pending.popleft()
+        before = self._clock()
+        data = await waiting
+        had = outcome.timing.last
+        outcome.timing.saw(count)
+        if had is not None:  # a smoothed time per step, from arrivals of whole batches
+            seconds = max((self._clock() - max(had, before - BATCH_SECONDS)) / count, 1e-5)
+            self._step_seconds += 0.3 * (seconds - self._step_seconds)
+        return list(struct.unpack(f"<{count}I", data))
+
+    def _check(self, ids: Sequence[int]) -> None:
+        vocab, context = self._model.config.vocab, self._model.context
+        if not ids:
+            raise InvalidRequest("The prompt has no tokens.", remedy="Give at least one character.")
+        if len(ids) > context:
+            raise ContextOverflow(
+                f"The prompt has {len(ids)} tokens; the cache holds {context}.",
+                remedy="Shorten the conversation, or load the model with a larger context_size.",
+            )
+        wrong = next((token for token in ids if not 0 <= token < vocab), None)
+        if wrong is not None:
+            raise InvalidRequest(f"Token id {wrong} is outside the vocabulary of {vocab}.")
+
+    async def _prefill(self, request: Request) -> int:
+        """Compute the prompt's keys and values and choose the first token. Returns tokens found in the cache."""
+        ids = request.prompt
+        start = _common_prefix(self._held, ids[:-1])
+        cached = start
+        self._held = self._held[:start]
+        while start < len(ids) and not self._stop:
+            count = min(self._chunk, len(ids) - start)
+            last = start + count == len(ids)
+            self._write_step(ids[start : start + count], start, request.seed)
+            kind = _kind(request.sampling) if last else None
+            sampling = request.sampling
+            before = self._clock()
+            self._device.submit(
+                self._plan(
+                    ("prefill", count, kind),
+                    lambda c=count, k=kind: self._prefill_calls(c, sampling if k else None),
+                )
+            )
+            await self._device.idle()
+            self._learn_chunk(count, self._clock() - before)
+            self._held += ids[start : start + count]
+            start += count
+        return cached
+
+    def _learn_chunk(self, count: int, seconds: float) -> None:
+        if count < self._chunk:
+            return
+        if seconds < CHUNK_SECONDS / 2:
+            self._chunk = min(self._chunk * 2, self._model.max_chunk)
+        elif seconds > CHUNK_SECONDS * 1.5:
+            self._chunk = max(min(16, self._model.max_chunk), self._chunk // 2)
+
+    def _write_step(self, ids: Sequence[int], position: int, seed: int) -> None:
+        self._device.write(self._model.tokens.handle, struct.pack(f"<{len(ids)}I", *ids))
+        self._device.write(self._model.shared.step.handle, struct.pack("<4I", position, len(ids), 0, seed))
+
+    def _plan(self, key: object, calls: Callable[[], list[Call]]) -> Handle:
+        if key not in self._plans:
+            if len(self._plans) >= PLANS_KEPT:
+                self._plans.pop(next(iter(self._plans)))
+            self._plans[key] = self._compiler.record(calls())
+        return self._plans[key]
+
+    def _prefill_calls(self, count: int, sampling: SamplingParams | None) -> list[Call]:
+        """One chunk; with `sampling` also the last row's logits and the choice of a token."""
+        model, scratch = self._model, self._model.scratch
+        calls = model.family.layers(model, count)
+        if sampling is None:
+            return calls
+        x = scratch.x
+        if count > 1:
+            calls += last_row(model.shared, scratch.x, scratch.last, model.config.width)
+            x = scratch.last
+        return calls + model.family.head(model, x, 1, self._sampler.logits) + self._sample_calls(sampling)
+
+    def _decode_calls(self, sampling: SamplingParams) -> list[Call]:
+        return self._prefill_calls(1, sampling)
+
+    def _sample_calls(self, sampling: SamplingParams) -> list[Call]:
+        penalties, noise, cut = _kind(sampling)
+        return sample(self._model.shared, self._sampler, penalties=penalties, noise=noise, cut=cut)
+
+    async def logits(self, ids: Sequence[int]) -> np.ndarray:
+        """Teacher forcing: float32 [T, V], row t for the token after ids[t]. Replaces the cache's content."""
+        self._check(ids)
+        self._held = []
+        model, vocab = self._model, self._model.config.vocab
+        rows = np.empty((len(ids), vocab), np.float32)
+        memory = Memory(self._device)
+        try:
+            chunk = max(1, min(LOGITS_CHUNK, model.max_chunk, model.shared.caps.max_binding_bytes // (4 * vocab)))
+            out = memory.create(4 * chunk * vocab, "all logits")
+            compiler = Compiler(self._device, memory)
+            for start in range(0, len(ids), chunk):
+                part = ids[start : start + chunk]
+                calls = model.family.layers(model, len(part))
+                calls += model.family.head(model, model.scratch.x, len(part), out)
+                await compiler.prepare(calls)
+                self._write_step(part, start, 0)
+                self._device.submit(compiler.record(calls))
+                data = await self._device.read(out.handle, 4 * len(part) * vocab)
+                rows[start : start + len(part)] = np.frombuffer(data, np.float32).reshape(len(part), vocab)
+        finally:
+            memory.close()
+        return rows
+
+
+def _common_prefix(held: Sequence[int], ids: Sequence[int]) -> int:
+    count = 0
+    for a, b in zip(held, ids, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
+
+
+def _penalises(p: SamplingParams) -> bool:
+    return p.repetition_penalty != 1.0 or p.presence_penalty != 0.0 or p.frequency_penalty != 0.0
+
+
+def _kind(p: SamplingParams) -> tuple[bool, bool, bool]:
+    """Which kernels a request needs: penalties, noise, cut."""
+    noise = p.temperature > 0
+    return _penalises(p), noise, noise and (p.top_k > 0 or p.top_p < 1.0 or p.min_p > 0)

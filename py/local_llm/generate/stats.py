@@ -1,0 +1,42 @@
+"""What one generation cost, on a clock that the host provides. Knows no text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass
+class Timing:
+    """Seconds since some origin; None where it has not happened yet."""
+
+    clock: Callable[[], float]
+    started: float = 0.0
+    first: float | None = None
+    last: float | None = None
+    tokens: int = 0
+
+    def start(self) -> None:
+        self.started = self.clock()
+
+    def saw(self, count: int) -> None:
+        """`count` tokens arrived now."""
+        now = self.clock()
+        self.first = now if self.first is None else self.first
+        self.last = now
+        self.tokens += count
+
+    @property
+    def time_to_first_token(self) -> float | None:
+        return None if self.first is None else self.first - self.started
+
+    @property
+    def elapsed(self) -> float:
+        return (self.last if self.last is not None else self.clock()) - self.started
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Decode speed: tokens after the first, over the time since the first. None for fewer than two."""
+        if self.first is None or self.last is None or self.tokens < 2 or self.last <= self.first:
+            return None
+        return (self.tokens - 1) / (self.last - self.first)

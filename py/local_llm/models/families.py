@@ -1,0 +1,23 @@
+"""Which module knows which architecture: one row per `general.architecture`."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from local_llm.errors import UnsupportedModel
+from local_llm.models import llama
+from local_llm.models.model import Family
+
+FAMILIES = {
+    "llama": llama,
+}
+
+
+def family_of(name: str, architecture: object) -> Family:
+    """The family's module. Raises UnsupportedModel that names the architecture and what is supported."""
+    module = FAMILIES.get(architecture) if isinstance(architecture, str) else None
+    if module is None:
+        raise UnsupportedModel(
+            f"{name}: architecture {architecture!r:.60} is not supported; supported: {', '.join(sorted(FAMILIES))}."
+        )
+    return cast(Family, module)

@@ -1,0 +1,363 @@
+"""The service: load a model, answer, unload. Knows the ports of its host, but not which host it is.
+
+One model and one generation at a time; later callers wait in order, or get Busy by option.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from local_llm.errors import Busy, DeviceLost, InvalidRequest, LocalLLMError, NotReady
+from local_llm.events import Callback, Events
+from local_llm.formats.gguf import read_gguf
+from local_llm.generate.engine import Engine, Outcome, Request
+from local_llm.generate.sampler import Options, read_options
+from local_llm.generate.stats import Timing
+from local_llm.gpu.memory import Memory
+from local_llm.gpu.ports import Blobs, Device, Host
+from local_llm.models.families import family_of
+from local_llm.models.model import Model, load
+from local_llm.reply import Chunk, Reply, Usage
+from local_llm.state import State
+from local_llm.text.dialogue import Dialogue, open_dialogue
+
+Stream = AsyncGenerator[Chunk, None]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that is ready to answer."""
+
+    name: str
+    memory: Memory
+    model: Model
+    engine: Engine
+    dialogue: Dialogue
+    file_bytes: int
+
+
+class LocalLLM:
+    """A private language model. Create one, `await init(model)`, then `chat` or `complete`."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._device: Device | None = None
+        self._loaded: Loaded | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self._loading_source: object = None
+        self._generation: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+        self._events = Events()
+        self.state = State()
+
+    # Loading
+
+    async def init(self, model: Any, *, context_size: int | None = None) -> None:
+        """Load a model: a URL, a path, a file object of the host, or GGUF bytes.
+
+        context_size: positions in the key-value cache; default min(4096, what the model was trained for).
+        A second call for the same model during loading joins the first. Raises any LocalLLMError; after an error
+        no GPU bytes are held and the next init works.
+        """
+        if self._loading is not None:
+            if self._loading_source == (model, context_size):
+                return await asyncio.shield(self._loading)
+            raise Busy(f"Another model is being loaded; '{model}' was asked for.", remedy="Await that load first.")
+        self._loading_source = (model, context_size)
+        self._loading = asyncio.ensure_future(self._load(model, context_size))
+        try:
+            await asyncio.shield(self._loading)
+        finally:
+            self._loading = None
+
+    async def _load(self, source: Any, context_size: int | None) -> None:
+        self.state.phase, self.state.progress, self.state.error = "loading", 0.0, None
+        self.state.progress_text = "Opening"
+        memory: Memory | None = None
+        name = str(source) if isinstance(source, str) else getattr(source, "name", "model")
+        self._events.emit("loading", model=name)
+        try:
+            await self._free()
+            device = await self._open_device()
+            blobs = await self._host.open_blobs(source)
+            memory = Memory(device)
+            self._loaded = await self._build(blobs, memory, context_size)
+        except BaseException as error:
+            if memory is not None:
+                memory.close()
+            self._failed(error)
+            raise
+        self.state.phase, self.state.model = "ready", self._loaded.name
+        self._say(1.0, "Ready")
+        self.state.gpu_bytes = memory.nbytes
+        self._events.emit("ready", model=self._loaded.name)
+
+    async def _open_device(self) -> Device:
+        if self._device is None:
+            self._device = await self._host.open_device()
+        return self._device
+
+    async def _build(self, blobs: Blobs, memory: Memory, context_size: int | None) -> Loaded:
+        self._say(0.0, "Reading the header")
+        gguf = await read_gguf(blobs)
+        family = family_of(gguf.name, gguf.metadata.get("general.architecture"))
+        dialogue = await open_dialogue(gguf.name, gguf.metadata, self._host.open_tokenizer)
+        started = self._host.clock()
+
+        def arrived(done: int, total: int) -> None:
+            rate = done / max(self._host.clock() - started, 1e-3)
+            self._say(0.98 * done / max(total, 1), "Loading weights", done, total, rate)
+
+        model = await load(family, gguf, blobs, memory, context_size, arrived)
+        self._say(0.98, "Compiling kernels")
+        engine = Engine(model, self._host.clock)
+        await engine.prepare()
+        return Loaded(_short_name(gguf.name), memory, model, engine, dialogue, blobs.size)
+
+    def _say(self, progress: float, text: str, done: int = 0, total: int = 0, rate: float = 0.0) -> None:
+        self.state.progress = max(self.state.progress, progress)
+        self.state.progress_text = text
+        self._events.emit(
+            "progress",
+            progress=self.state.progress,
+            text=text,
+            loaded_bytes=done,
+            total_bytes=total,
+            bytes_per_second=rate,
+            seconds_left=(total - done) / rate if rate else None,
+        )
+
+    def _failed(self, error: BaseException) -> None:
+        if isinstance(error, DeviceLost):
+            self._device = None
+            if self._loaded is not None:
+                self._loaded.memory.close()
+                self._loaded = None
+        message = error.message if isinstance(error, LocalLLMError) else str(error) or type(error).__name__
+        remedy = error.remedy if isinstance(error, LocalLLMError) else ""
+        self.state.phase, self.state.error, self.state.model = "error", message, None
+        self.state.gpu_bytes = 0
+        self._events.emit("error", name=type(error).__name__, message=message, remedy=remedy)
+
+    async def unload(self) -> None:
+        """Stop a running generation and free all GPU memory. Without a model, does nothing."""
+        await self._free()
+        if self.state.phase == "ready":
+            self.state.phase, self.state.progress = "empty", 0.0
+
+    async def _free(self) -> None:
+        loaded = self._loaded
+        if loaded is None:
+            return
+        loaded.engine.interrupt()
+        async with self._turn:
+            if self._loaded is not loaded:
+                return
+            self._loaded = None
+            loaded.memory.close()
+            self.state.model, self.state.gpu_bytes = None, 0
+            self._events.emit("unloaded", model=loaded.name)
+
+    async def switch_model(self, model: Any, *, context_size: int | None = None) -> None:
+        """Free the present model, then load another."""
+        await self.init(model, context_size=context_size)
+
+    async def close(self) -> None:
+        """Unload and give the device back."""
+        await self.unload()
+        if self._device is not None:
+            self._device.close()
+            self._device = None
+
+    # Answering
+
+    async def chat(
+        self, messages: Sequence[Mapping[str, Any]], *, stream: bool = False, when_busy: str = "wait", **options: Any
+    ) -> Reply | Stream:
+        """Answer a conversation: [{"role": "system" | "user" | "assistant", "content": str}, …].
+
+        options: max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty,
+        frequency_penalty, seed, stop. when_busy: "wait" (in order) or "raise" (Busy).
+        Returns a Reply, or with stream=True an async generator of Chunks; closing it stops the GPU work.
+        """
+        loaded = self._require()
+        checked = read_options(options)
+        return await self._answer(loaded, loaded.dialogue.chat_ids(messages), checked, stream, when_busy)
+
+    async def complete(
+        self, prompt: str, *, stream: bool = False, when_busy: str = "wait", **options: Any
+    ) -> Reply | Stream:
+        """Continue a text, without a chat template. Options and results as in chat."""
+        loaded = self._require()
+        checked = read_options(options)
+        return await self._answer(loaded, loaded.dialogue.completion_ids(prompt), checked, stream, when_busy)
+
+    async def logits(self, token_ids: Sequence[int]) -> np.ndarray:
+        """Teacher forcing: float32 [T, V]; row t holds the scores of the token that follows token_ids[t]."""
+        ids = [int(token) for token in token_ids]
+        async with self._turn:
+            return await self._require().engine.logits(ids)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text as `complete` would see it."""
+        return list(self._require().dialogue.completion_ids(text))
+
+    def interrupt(self) -> None:
+        """Stop the running generation; what was generated stays. Without one, does nothing."""
+        if self._loaded is not None:
+            self._loaded.engine.interrupt()
+
+    async def _answer(
+        self, loaded: Loaded, ids: Sequence[int], options: Options, stream: bool, when_busy: str
+    ) -> Reply | Stream:
+        if when_busy not in ("wait", "raise"):
+            raise InvalidRequest(f"when_busy must be 'wait' or 'raise', found {when_busy!r}.")
+        if when_busy == "raise" and self._turn.locked():
+            raise Busy("A generation is running.")
+        chunks = self._stream(loaded, ids, options)
+        if stream:
+            return chunks
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                if chunk.reply is not None:
+                    return chunk.reply
+        raise AssertionError("a stream ends with a reply")
+
+    async def _stream(self, loaded: Loaded, ids: Sequence[int], options: Options) -> Stream:
+        """Chunks from a task of their own, so that a reader who stops reading blocks nobody."""
+        queue: asyncio.Queue[Chunk | BaseException] = asyncio.Queue()
+        task = asyncio.ensure_future(self._generate(loaded, ids, options, queue))
+        try:
+            while True:
+                item = await queue.get()
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+                if item.done:
+                    return
+        finally:
+            if not task.done():
+                if self._generation is task:
+                    loaded.engine.interrupt()
+                    await asyncio.wait([task])
+                else:
+                    task.cancel()
+
+    async def _generate(
+        self, loaded: Loaded, ids: Sequence[int], options: Options, queue: asyncio.Queue[Chunk | BaseException]
+    ) -> None:
+        try:
+            async with self._turn:
+                if self._loaded is not loaded:
+                    raise NotReady("The model was unloaded while this request waited.")
+                self._generation = asyncio.current_task()
+                self.state.generating = True
+                try:
+                    await self._run(loaded, ids, options, queue.put_nowait)
+                finally:
+                    self.state.generating = False
+                    self._generation = None
+        except Exception as error:
+            if isinstance(error, DeviceLost):
+                self._failed(error)
+            queue.put_nowait(error)
+
+    async def _run(
+        self, loaded: Loaded, ids: Sequence[int], options: Options, put: Callable[[Chunk], None]
+    ) -> None:
+        outcome = Outcome(Timing(self._host.clock))
+        reader = loaded.dialogue.reader(options.stop)
+        request = Request(
+            tuple(ids), options.max_tokens, loaded.dialogue.stop_ids, options.sampling, options.seed
+        )
+        self._events.emit("generation-start", prompt_tokens=len(ids))
+        async with aclosing(loaded.engine.generate(request, outcome)) as steps:
+            async for fresh in steps:
+                delta = reader.feed(fresh)
+                if delta:
+                    put(Chunk(delta, reader.text, len(outcome.token_ids)))
+                    self._events.emit("token", delta=delta, token_count=len(outcome.token_ids))
+                if reader.stopped:
+                    outcome.finish_reason = "stop"
+                    break
+        rest = reader.finish()
+        reply = self._reply(loaded, ids, outcome, reader.text)
+        put(Chunk(rest, reader.text, len(outcome.token_ids), True, reply))
+
+    def _reply(self, loaded: Loaded, ids: Sequence[int], outcome: Outcome, text: str) -> Reply:
+        timing = outcome.timing
+        statistics = self.state.statistics
+        statistics.generations += 1
+        statistics.tokens += len(outcome.token_ids)
+        statistics.seconds += timing.elapsed
+        statistics.last_at = self._host.clock()
+        reply = Reply(
+            text=text,
+            token_ids=tuple(outcome.token_ids),
+            usage=Usage(len(ids), len(outcome.token_ids), outcome.cached_tokens),
+            finish_reason=outcome.finish_reason,
+            model=loaded.name,
+            elapsed=timing.elapsed,
+            time_to_first_token=timing.time_to_first_token,
+            tokens_per_second=timing.tokens_per_second,
+        )
+        self._events.emit(
+            "generation-end",
+            finish_reason=reply.finish_reason,
+            completion_tokens=reply.usage.completion_tokens,
+            tokens_per_second=reply.tokens_per_second,
+        )
+        return reply
+
+    # Looking
+
+    def _require(self) -> Loaded:
+        if self._loaded is None:
+            raise NotReady("No model is loaded.")
+        return self._loaded
+
+    def on(self, event: str, callback: Callback) -> Callable[[], None]:
+        """Hear events (local_llm.events.NAMES); returns the function that ends it."""
+        return self._events.on(event, callback)
+
+    def status(self) -> dict[str, Any]:
+        """What the runtime is doing now, JSON-able."""
+        state = self.state
+        return {
+            "is_ready": state.phase == "ready",
+            "is_loading": state.phase == "loading",
+            "is_generating": state.generating,
+            "progress": state.progress,
+            "progress_text": state.progress_text,
+            "model": state.model,
+            "error": state.error,
+            "gpu_bytes": self._loaded.memory.nbytes if self._loaded else 0,
+        }
+
+    async def runtime_info(self) -> dict[str, Any]:
+        """The adapter, its features and limits, and what the model holds, JSON-able. Opens the device if need be."""
+        caps = (await self._open_device()).caps
+        loaded = self._loaded
+        return {
+            "adapter": caps.adapter,
+            "vendor": caps.vendor,
+            "architecture": caps.architecture,
+            "software_adapter": caps.software,
+            "features": sorted(caps.features),
+            "max_binding_bytes": caps.max_binding_bytes,
+            "max_buffer_bytes": caps.max_buffer_bytes,
+            "context_size": loaded.model.context if loaded else None,
+            "gpu_bytes": loaded.memory.nbytes if loaded else 0,
+            "gpu_bytes_by_use": loaded.memory.by_label() if loaded else {},
+            "file_bytes": loaded.file_bytes if loaded else 0,
+        }
+
+
+def _short_name(name: str) -> str:
+    return name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].split("?")[0].removesuffix(".gguf")

@@ -1,0 +1,29 @@
+"""What the runtime is doing now, as data. Changed by runtime.py only; read by everybody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Statistics:
+    """Sums over all generations since the page opened."""
+
+    generations: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    last_at: float | None = None
+
+
+@dataclass
+class State:
+    """phase: "empty", "loading", "ready" or "error"."""
+
+    phase: str = "empty"
+    model: str | None = None
+    progress: float = 0.0
+    progress_text: str = ""
+    generating: bool = False
+    error: str | None = None
+    gpu_bytes: int = 0
+    statistics: Statistics = field(default_factory=Statistics)
