@@ -77,6 +77,8 @@ def in_venv(*words: str | Path, env: dict[str, str] | None = None) -> int:
 def demo(arguments: argparse.Namespace) -> int:
     """Answer one prompt in a real Chromium page."""
     options = read_options(arguments)
+    if arguments.raw and arguments.messages:
+        raise Failure("--raw continues a plain PROMPT and --messages is a conversation. Leave one of them out.")
     messages = None if arguments.raw else read_messages(arguments)
     model = model_path(arguments.model)
     files = ["site"] if arguments.model else ["site", "model"]

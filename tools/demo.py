@@ -110,7 +110,7 @@ def open_page(spec: Spec) -> Iterator[Any]:
         )
     with sync_playwright() as playwright, tempfile.TemporaryDirectory(dir=CACHE, prefix="home-") as home:
         root = hasattr(os, "geteuid") and os.geteuid() == 0
-        env = {**os.environ, "XDG_CONFIG_HOME": home, "XDG_CACHE_HOME": home}
+        env: dict[str, str | float | bool] = {**os.environ, "XDG_CONFIG_HOME": home, "XDG_CACHE_HOME": home}
 
         def launch(sandbox: bool) -> Any:
             return playwright.chromium.launch(

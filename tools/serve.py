@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
         start, stop = max(size - int(match[2]), 0), size
     else:
         start, stop = int(match[1]), int(match[2]) + 1 if match[2] else size
-        if stop <= start:
+        if match[2] and stop <= start:
             return None
     if start >= size:
         raise ValueError(f"range begins at {start}, the file has {size} bytes")
@@ -119,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
             while remaining and (block := stream.read(min(remaining, _BLOCK))):
                 self.wfile.write(block)
                 remaining -= len(block)
-        except (BrokenPipeError, ConnectionResetError):
+        except ConnectionError:
             remaining = 1
         if remaining:  # the browser left, or the file shrank: this connection is out of step
             self.close_connection = True
@@ -136,19 +137,28 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(text)
 
 
-def open_server(folder: Path, models: Mapping[str, Path] | None = None, port: int = 0) -> ThreadingHTTPServer:
+class Server(ThreadingHTTPServer):
+    """A browser that leaves in the middle is no event."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # pyright: ignore[reportArgumentType]
+
+
+def open_server(folder: Path, models: Mapping[str, Path] | None = None, port: int = 0) -> Server:
     """A server on 127.0.0.1 that listens already; port 0 takes a free one. Raises Failure where it is taken."""
     handler = type("FolderHandler", (Handler,), {"folder": folder, "models": dict(models or {})})
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        server = Server(("127.0.0.1", port), handler)
     except OSError as error:
         taken = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be opened ({error.strerror})"
         raise Failure(f"Port {port} {taken}. Choose another with --port.") from None
-    server.daemon_threads = True
     return server
 
 
-def address(server: ThreadingHTTPServer) -> str:
+def address(server: Server) -> str:
     """http://127.0.0.1:PORT, without a slash at the end."""
     return f"http://127.0.0.1:{server.server_address[1]}"
 
@@ -157,7 +167,7 @@ def address(server: ThreadingHTTPServer) -> str:
 def serving(folder: Path, models: Mapping[str, Path] | None = None, port: int = 0) -> Iterator[str]:
     """Serve in the background; yields the address."""
     server = open_server(folder, models, port)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
         yield address(server)
