@@ -1,0 +1,27 @@
+"""Rows of the embedding for the tokens of a step. Knows no models."""
+
+from __future__ import annotations
+
+from local_llm.gpu.kernel import Call, Kernel, pack
+from local_llm.gpu.memory import Buffer
+from local_llm.ops.shared import Shared
+from local_llm.ops.weight import Weight
+
+_LANES = 64
+
+
+def embed(
+    s: Shared, tokens_count: int, weight: Weight, tokens: Buffer, x: Buffer, *, factor: float = 1.0
+) -> list[Call]:
+    """x = factor * W[tokens] for u32 tokens [T] (each below W's rows), f32 x [T, D]."""
+    kernel = Kernel.of("embed", {"weight": weight.format}, LANES=_LANES)
+    grid = (-(-weight.blocks // _LANES), tokens_count, 1)
+    return [
+        Call(
+            kernel,
+            (part.quants, part.scales, tokens, x, s.step),
+            grid,
+            pack(part.row_start, part.rows, weight.cols, weight.blocks, float(factor)),
+        )
+        for part in weight.parts
+    ]

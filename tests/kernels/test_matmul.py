@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from local_llm.ops.linear import matmul
+from tests.kernels.workbench import workbench
+from tests.reference import quant, tolerance
+from tests.reference.linear import linear
+
+
+def shapes(format):
+    """(T, N, K); only formats without blocks have rows of any length."""
+    return [
+        (2, 1, 576),
+        (33, 3, 96),
+        (130, 49, 64),
+        (5, 1000, 32),
+        *([(3, 65, 257)] if format in quant.WEIGHT_BYTES else []),
+    ]
+
+
+async def check(bench, format, tokens, rows, cols, *, bias=False, add=False, offset=0, after=0, recorded=0):
+    """recorded: tokens that the grid was made for, where the step has fewer."""
+    rng = np.random.default_rng(rows + cols)
+    data = quant.random_weights(rng, format, rows, cols)
+    weight = await bench.weight(format, data, cols)
+    x = rng.standard_normal((tokens, cols), np.float32)
+    shift = rng.standard_normal(rows, np.float32)
+    grid_tokens, stride = max(tokens, recorded), offset + rows + after
+    before = rng.standard_normal((grid_tokens, stride), np.float32)
+    padded = np.full((grid_tokens, cols), np.nan, np.float32)
+    padded[:tokens] = x
+    y = bench.buffer(before)
+    bench.set_count(tokens)
+    calls = matmul(
+        bench.shared,
+        grid_tokens,
+        weight,
+        bench.buffer(padded),
+        y,
+        y_stride=stride,
+        bias=bench.buffer(shift) if bias else None,
+        add=add,
+        row_offset=offset,
+    )
+    await bench.run(calls)
+    expected = before.astype(np.float64)
+    target = expected[:tokens, offset : offset + rows]
+    target[:] = linear(quant.decode(format, data), x, bias=shift if bias else 0) + (target if add else 0)
+    np.testing.assert_allclose(await bench.read(y, grid_tokens, stride), expected, **tolerance.DOT)
+
+
+@pytest.mark.parametrize("format", quant.FORMATS)
+async def test_matmul(device, format):
+    with workbench(device) as bench:
+        for tokens, rows, cols in shapes(format):
+            await check(bench, format, tokens, rows, cols)
+
+
+async def test_bias_add_and_columns_of_a_wider_result(device):
+    with workbench(device) as bench:
+        await check(bench, "q4_1", 34, 65, 96, bias=True, add=True, offset=5, after=2)
+        await check(bench, "bf16", 3, 7, 257, bias=True, offset=1)
+        await check(bench, "q8_0", 40, 3, 64, add=True, after=1)
+
+
+async def test_step_with_fewer_tokens_than_recorded(device):
+    with workbench(device) as bench:
+        await check(bench, "q5_1", 33, 49, 96, recorded=70)
+        await check(bench, "f32", 1, 3, 257, recorded=2)
+
+
+@pytest.mark.parametrize("rows_per_part", [1, 3, 66])
+async def test_split_weight(device, rows_per_part):
+    with workbench(device, max_binding_bytes=rows_per_part * 3 * 32) as bench:
+        await check(bench, "q8_0", 5, 70, 96, bias=True, add=True, offset=2)

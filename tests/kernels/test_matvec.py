@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from local_llm.ops.linear import matvec
+from tests.kernels.workbench import workbench
+from tests.reference import quant, tolerance
+from tests.reference.linear import linear
+
+EPS = 1e-5
+
+
+def shapes(format):
+    """(N, K) pairs; only formats without blocks have rows of any length."""
+    return [(1, 576), (3, 96), (49, 64), (1000, 32), (7, 2048), *([(5, 257)] if format in quant.WEIGHT_BYTES else [])]
+
+
+async def check(bench, format, rows, cols, *, norm=False, bias=False, add=False, offset=0):
+    rng = np.random.default_rng(rows + cols)
+    data = quant.random_weights(rng, format, rows, cols)
+    weight = await bench.weight(format, data, cols)
+    x = rng.standard_normal((1, cols), np.float32)
+    gain = rng.uniform(0.5, 1.5, cols).astype(np.float32)
+    shift, before = rng.standard_normal((2, rows), np.float32)
+    y = bench.buffer(
+        np.concatenate([np.full(offset, 7), before if add else np.full(rows, np.nan), [7]]).astype(np.float32)
+    )
+    calls = matvec(
+        bench.shared,
+        weight,
+        bench.buffer(np.append(x, np.float32(np.nan))),
+        y,
+        norm=bench.buffer(gain) if norm else None,
+        eps=EPS,
+        bias=bench.buffer(shift) if bias else None,
+        add=add,
+        row_offset=offset,
+    )
+    await bench.run(calls)
+    expected = linear(quant.decode(format, data), x, norm=gain if norm else None, eps=EPS)[0]
+    expected += (shift if bias else 0) + (before if add else 0)
+    got = await bench.read(y, offset + rows + 1)
+    np.testing.assert_allclose(got[offset:-1], expected, **tolerance.DOT)
+    assert (got[:offset] == 7).all()
+    assert got[-1] == 7
+
+
+@pytest.mark.parametrize("format", quant.FORMATS)
+async def test_matvec(device, format):
+    with workbench(device) as bench:
+        for rows, cols in shapes(format):
+            await check(bench, format, rows, cols)
+
+
+async def test_norm_bias_and_add(device):
+    with workbench(device) as bench:
+        await check(bench, "q4_1", 49, 576, norm=True, bias=True, add=True, offset=3)
+        await check(bench, "q8_0", 130, 96, norm=True)
+        await check(bench, "q5_0", 130, 96, bias=True)
+        await check(bench, "q4_0", 5, 2048, add=True, offset=1)
+        await check(bench, "f16", 5, 257, norm=True, add=True)
+        await check(bench, "f32", 5, 33, norm=True, bias=True)
+
+
+@pytest.mark.parametrize("rows_per_part", [1, 3, 66])
+async def test_split_weight(device, rows_per_part):
+    with workbench(device, max_binding_bytes=rows_per_part * 3 * 16) as bench:
+        await check(bench, "q4_0", 70, 96, norm=True, bias=True, add=True, offset=2)
+
+
+async def test_more_workgroups_than_one_dimension_holds(device):
+    with workbench(device, max_workgroups=7) as bench:
+        await check(bench, "q4_1", 1000, 32)
