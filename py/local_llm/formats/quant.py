@@ -1,0 +1,74 @@
+"""Tensor types of GGUF: how many weights a block holds, how many bytes, and which of our GPU formats decodes it.
+
+Knows no file and no GPU. Types without a GPU format are listed so that messages can name them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from local_llm.errors import UnsupportedModel
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """One storage type: `block` weights take `nbytes` bytes; `format` is the GPU format, None where there is none."""
+
+    name: str  # GGUF's, for example "Q4_1"
+    code: int  # ggml's number in the file
+    block: int
+    nbytes: int
+    format: str | None
+
+
+_TABLE = (
+    ("F32", 0, 1, 4, "f32"),
+    ("F16", 1, 1, 2, "f16"),
+    ("Q4_0", 2, 32, 18, "q4_0"),
+    ("Q4_1", 3, 32, 20, "q4_1"),
+    ("Q5_0", 6, 32, 22, "q5_0"),
+    ("Q5_1", 7, 32, 24, "q5_1"),
+    ("Q8_0", 8, 32, 34, "q8_0"),
+    ("Q8_1", 9, 32, 40, None),
+    ("Q2_K", 10, 256, 84, None),
+    ("Q3_K", 11, 256, 110, None),
+    ("Q4_K", 12, 256, 144, None),
+    ("Q5_K", 13, 256, 176, None),
+    ("Q6_K", 14, 256, 210, None),
+    ("Q8_K", 15, 256, 292, None),
+    ("IQ2_XXS", 16, 256, 66, None),
+    ("IQ2_XS", 17, 256, 74, None),
+    ("IQ3_XXS", 18, 256, 98, None),
+    ("IQ1_S", 19, 256, 50, None),
+    ("IQ4_NL", 20, 32, 18, None),
+    ("IQ3_S", 21, 256, 110, None),
+    ("IQ2_S", 22, 256, 82, None),
+    ("IQ4_XS", 23, 256, 136, None),
+    ("I8", 24, 1, 1, None),
+    ("I16", 25, 1, 2, None),
+    ("I32", 26, 1, 4, None),
+    ("I64", 27, 1, 8, None),
+    ("F64", 28, 1, 8, None),
+    ("IQ1_M", 29, 256, 56, None),
+    ("BF16", 30, 1, 2, "bf16"),
+    ("TQ1_0", 34, 256, 54, None),
+    ("TQ2_0", 35, 256, 66, None),
+    ("MXFP4", 39, 32, 17, None),
+    ("NVFP4", 40, 64, 36, None),
+    ("Q1_0", 41, 128, 18, None),
+)
+
+TENSOR_TYPES: tuple[TensorType, ...] = tuple(TensorType(*row) for row in _TABLE)
+BY_CODE: dict[int, TensorType] = {kind.code: kind for kind in TENSOR_TYPES}
+BY_NAME: dict[str, TensorType] = {kind.name: kind for kind in TENSOR_TYPES}
+SUPPORTED_FORMATS: tuple[str, ...] = tuple(kind.name for kind in TENSOR_TYPES if kind.format)
+
+
+def require_format(kind: TensorType, tensor: str) -> str:
+    """The GPU format of `kind`; UnsupportedModel, which names `tensor`, where there is none."""
+    if kind.format is None:
+        raise UnsupportedModel(
+            f"Tensor '{tensor}' is stored as {kind.name}, which is not supported yet.",
+            remedy=f"Use a file quantized to one of: {', '.join(SUPPORTED_FORMATS)}.",
+        )
+    return kind.format

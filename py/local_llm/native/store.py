@@ -1,0 +1,51 @@
+"""The Store port in CPython: one JSON file in the user's folder for settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+
+def config_folder() -> Path:
+    """Where this system keeps a user's settings, with our name."""
+    home = Path.home()
+    if sys.platform == "win32":
+        base = os.environ.get("APPDATA") or home / "AppData" / "Roaming"
+    elif sys.platform == "darwin":
+        base = home / "Library" / "Application Support"
+    else:
+        base = os.environ.get("XDG_CONFIG_HOME") or home / ".config"
+    return Path(base) / "local-llm"
+
+
+def open_store() -> FileStore:
+    """The store in the user's own folder."""
+    return FileStore(config_folder() / "store.json")
+
+
+class FileStore:
+    """See gpu.ports.Store. A file that is missing or damaged counts as empty: settings are never worth a failure."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def get(self, key: str) -> str | None:
+        return self._load().get(key)
+
+    async def set(self, key: str, text: str) -> None:
+        values = self._load() | {key: text}
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        beside = self._path.with_suffix(f".{os.getpid()}.tmp")
+        beside.write_text(json.dumps(values, ensure_ascii=False, indent=1), encoding="utf-8")
+        beside.replace(self._path)
+
+    def _load(self) -> dict[str, str]:
+        try:
+            values = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        if not isinstance(values, dict):
+            return {}
+        return {key: value for key, value in values.items() if isinstance(value, str)}

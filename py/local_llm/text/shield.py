@@ -1,0 +1,76 @@
+"""Keeps control tokens that people type apart from those that a chat template writes. Knows only strings.
+
+Before rendering, a private-use character goes into every place where a message's text could form a control token, be
+it together with the template's text around it. After rendering true control tokens are found, then the mark leaves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE))
+
+
+def choose_mark(*texts: str) -> str:
+    """A private-use character that occurs in none of texts."""
+    used = set().union(*texts)
+    return next(chr(code) for codes in _PRIVATE_USE for code in codes if chr(code) not in used)
+
+
+class Shield:
+    """Marks texts against one set of control tokens."""
+
+    def __init__(self, control: Iterable[str]) -> None:
+        self._tokens = sorted(control, key=len, reverse=True)
+        alternatives = "|".join(map(re.escape, self._tokens)) or "(?!)"
+        self._whole = re.compile(f"(?=(?:{alternatives}))(.)", re.DOTALL)
+        self._begins = frozenset(token[:n] for token in self._tokens for n in range(1, len(token)))
+        self._longest = max(map(len, self._tokens), default=0)
+
+    def guard(self, value: Any, mark: str) -> Any:
+        """value with every text in it marked; dicts, lists and tuples are rebuilt, all else is kept."""
+        if isinstance(value, str):
+            return self.guard_text(value, mark)
+        if isinstance(value, Mapping):
+            return {key: self.guard(item, mark) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.guard(item, mark) for item in value]
+        return value
+
+    def guard_text(self, text: str, mark: str) -> str:
+        """text, marked behind the first character of what is, or at its ends could become, a control token.
+
+        Templates often trim, so the ends are those of the text without surrounding white space.
+        """
+        core = text.strip()
+        if not core:
+            return text
+        before, _, after = text.partition(core)
+        marked = self._whole.sub(rf"\1{mark}", self._mark_end(core, mark))
+        return before + (mark if self._may_go_on(core) else "") + marked + after
+
+    def _mark_end(self, core: str, mark: str) -> str:
+        """Marks each tail that is a control token's beginning."""
+        first = max(0, len(core) - self._longest)
+        cuts = [at + 1 for at in range(first, len(core)) if core[at:] in self._begins]
+        for cut in reversed(cuts):
+            core = core[:cut] + mark + core[cut:]
+        return core
+
+    def _may_go_on(self, core: str) -> bool:
+        """Whether core's start may complete a control token that the text before it has begun."""
+        heads = {core[:n] for n in range(1, min(self._longest, len(core) + 1))}
+        return any(token.endswith(tuple(heads)) or core in token for token in self._tokens)
+
+
+def all_texts(value: Any) -> list[str]:
+    """Every text inside nested dicts and lists."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return [text for item in value.values() for text in all_texts(item)]
+    if isinstance(value, list | tuple):
+        return [text for item in value for text in all_texts(item)]
+    return []
