@@ -1,0 +1,20 @@
+// Reading the key-value cache: f16 pairs in u32, [K, C, E/2], seen as vec2 of four halves.
+
+const MASKED = -1e30; // stands for -inf, which shaders may take for any value
+
+fn halves(packed: vec2<u32>) -> vec4<f32> {
+  return vec4<f32>(unpack2x16float(packed.x), unpack2x16float(packed.y));
+}
+
+// softcap * tanh(s / softcap); tanh of a large number is NaN in some drivers, and 1 in f32 from 9 on.
+fn capped(s: vec4<f32>, softcap: f32) -> vec4<f32> {
+  if (softcap > 0) {
+    return softcap * tanh(clamp(s / softcap, vec4(-10.0), vec4(10.0)));
+  }
+  return s;
+}
+
+// The first position that a query at `position` sees.
+fn first_seen(position: u32, window: u32) -> u32 {
+  return select(0u, position + 1 - window, window > 0 && position + 1 > window);
+}

@@ -1,0 +1,96 @@
+// rope_kv: rotate q in place; rotate k; write k and v to the cache at position step.position + t
+//
+//   Pair i turns by the angle of rope[position, i]. INTERLEAVED: pair i is (2i, 2i + 1), else (i, i + ROPE/2).
+//   Elements of a head from ROPE on do not turn. One invocation makes one pair of q or one word of k or v.
+//
+//   qkv      f32 [T, (H + 2K) E]   read_write   heads of q, then of k, then of v
+//   rope     f32 [C, ROPE/2, 2]    read         cos, sin
+//   k_cache  u32 [K, C, E/2]       read_write   f16 pairs
+//   v_cache  u32 [K, C, E/2]       read_write   f16 pairs
+//   step     Step                  read
+//   params   Params                uniform
+//   grid     T (H + 2K) E/2 invocations in workgroups of 64, spread over x and y
+
+//#include step
+
+struct Params {
+  context: u32,
+}
+
+@group(0) @binding(0) var<storage, read_write> qkv: array<f32>;
+@group(0) @binding(1) var<storage, read> rope: array<vec2<f32>>;
+@group(0) @binding(2) var<storage, read_write> k_cache: array<u32>;
+@group(0) @binding(3) var<storage, read_write> v_cache: array<u32>;
+@group(0) @binding(4) var<storage, read> step: Step;
+@group(0) @binding(5) var<uniform> params: Params;
+
+override HEADS: u32;
+override KV_HEADS: u32;
+override WIDTH: u32;
+override ROPE: u32;
+override INTERLEAVED: bool;
+
+const F16_MAX = vec2(65504.0);
+
+struct Pair {
+  first: u32,
+  second: u32,
+}
+
+fn pair_at(index: u32) -> Pair {
+  if (INTERLEAVED) {
+    return Pair(2 * index, 2 * index + 1);
+  }
+  return Pair(index, index + ROPE / 2);
+}
+
+fn rotate(start: u32, pair: Pair, turn: vec2<f32>) -> vec2<f32> {
+  let a = qkv[start + pair.first];
+  let b = qkv[start + pair.second];
+  return vec2(a * turn.x - b * turn.y, a * turn.y + b * turn.x);
+}
+
+// Element e of the head that begins at `start`, rotated.
+fn rotated(start: u32, e: u32, position: u32) -> f32 {
+  if (e >= ROPE) {
+    return qkv[start + e];
+  }
+  let second = select(e >= ROPE / 2, (e & 1) == 1, INTERLEAVED);
+  let index = select(select(e, e - ROPE / 2, second), e / 2, INTERLEAVED);
+  let both = rotate(start, pair_at(index), rope[position * (ROPE / 2) + index]);
+  return select(both.x, both.y, second);
+}
+
+@compute @workgroup_size(64)
+fn rope_kv(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let item = (group.x + group.y * groups.x) * 64 + lane;
+  let word = item % (WIDTH / 2);
+  let row = item / (WIDTH / 2);
+  let head = row % (HEADS + 2 * KV_HEADS);
+  let t = row / (HEADS + 2 * KV_HEADS);
+  let position = step.position + t;
+  if (t >= step.count || position >= params.context) {
+    return;
+  }
+  let start = row * WIDTH;
+  if (head < HEADS) {
+    if (word < ROPE / 2) {
+      let pair = pair_at(word);
+      let both = rotate(start, pair, rope[position * (ROPE / 2) + word]);
+      qkv[start + pair.first] = both.x;
+      qkv[start + pair.second] = both.y;
+    }
+  } else if (head < HEADS + KV_HEADS) {
+    let both = vec2(rotated(start, 2 * word, position), rotated(start, 2 * word + 1, position));
+    let slot = ((head - HEADS) * params.context + position) * (WIDTH / 2) + word;
+    k_cache[slot] = pack2x16float(clamp(both, -F16_MAX, F16_MAX));
+  } else {
+    let both = vec2(qkv[start + 2 * word], qkv[start + 2 * word + 1]);
+    let slot = ((head - HEADS - KV_HEADS) * params.context + position) * (WIDTH / 2) + word;
+    v_cache[slot] = pack2x16float(clamp(both, -F16_MAX, F16_MAX));
+  }
+}

@@ -1,0 +1,51 @@
+"""Runs the calls that an operation makes, on buffers that the test keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from local_llm.gpu.kernel import Call
+from local_llm.gpu.memory import Buffer, Memory
+from local_llm.gpu.plan import Compiler
+from local_llm.gpu.ports import Device
+from local_llm.ops.shared import Shared
+
+
+class Bench:
+    """A device, its memory, and the buffers all kernels share."""
+
+    def __init__(self, device: Device, memory: Memory) -> None:
+        self.device = device
+        self.memory = memory
+        self.shared = Shared(device.caps, memory.create(16, "step"), memory.create(16, "dummy"))
+        self._compiler = Compiler(device, memory)
+
+    def set_step(self, position: int, count: int = 1, index: int = 0, seed: int = 0) -> None:
+        self.write(self.shared.step, np.array([position, count, index, seed], np.uint32))
+
+    def upload(self, array: np.ndarray) -> Buffer:
+        return self.memory.upload(array.tobytes(), "array")
+
+    def write(self, buffer: Buffer, array: np.ndarray) -> None:
+        self.device.write(buffer.handle, array.tobytes())
+
+    async def run(self, calls: Sequence[Call], times: int = 1) -> None:
+        await self._compiler.prepare(calls)
+        self.device.submit(self._compiler.record(calls), times)
+
+    async def read(self, buffer: Buffer, shape: tuple[int, ...], dtype: type = np.float32) -> np.ndarray:
+        nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        data = await self.device.read(buffer.handle, nbytes + -nbytes % 4)
+        return np.frombuffer(data[:nbytes], dtype).reshape(shape)
+
+
+@contextmanager
+def bench(device: Device) -> Iterator[Bench]:
+    memory = Memory(device)
+    try:
+        yield Bench(device, memory)
+    finally:
+        memory.close()

@@ -1,0 +1,50 @@
+"""Rotary positions and attention in numpy, float64. Shapes as in the kernels' headers. Never shipped."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def rope_table(positions: int, rope_width: int, base: float = 10000.0) -> np.ndarray:
+    """f32 [positions, rope_width/2, 2]: cos and sin of position · base^(-2i/rope_width)"""
+    frequency = base ** (-np.arange(0, rope_width, 2) / rope_width)
+    angle = np.arange(positions)[:, None] * frequency
+    return np.stack([np.cos(angle), np.sin(angle)], -1).astype(np.float32)
+
+
+def rotate(x: np.ndarray, table: np.ndarray, interleaved: bool) -> np.ndarray:
+    """x [T, heads, E], table [T, R/2, 2] → x with its first R elements rotated, float64"""
+    half = table.shape[1]
+    y = x.astype(np.float64)
+    cos, sin = table[:, None, :, 0].astype(np.float64), table[:, None, :, 1].astype(np.float64)
+    first, second = (slice(0, 2 * half, 2), slice(1, 2 * half, 2)) if interleaved else (slice(half), slice(half, 2 * half))
+    a, b = x[..., first].astype(np.float64), x[..., second].astype(np.float64)
+    y[..., first] = a * cos - b * sin
+    y[..., second] = a * sin + b * cos
+    return y
+
+
+def attention(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    position: int,
+    *,
+    scale: float,
+    window: int = 0,
+    softcap: float = 0.0,
+) -> np.ndarray:
+    """q [T, H, E] at positions position + t; k, v [K, n, E] of positions 0 … n − 1 → [T, H, E]"""
+    tokens, heads, width = q.shape
+    kv_heads, count, _ = k.shape
+    q = q.astype(np.float64).reshape(tokens, kv_heads, heads // kv_heads, width).transpose(1, 2, 0, 3)
+    k, v = k.astype(np.float64)[:, None], v.astype(np.float64)[:, None]
+    scores = q @ k.swapaxes(-1, -2) * scale  # [K, H/K, T, n]
+    if softcap > 0:
+        scores = softcap * np.tanh(scores / softcap)
+    query, key = np.arange(position, position + tokens)[:, None], np.arange(count)
+    seen = (key <= query) & ((key > query - window) if window > 0 else True)
+    scores = np.where(seen, scores, -np.inf)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    y = weights / weights.sum(-1, keepdims=True) @ v
+    return y.transpose(2, 0, 1, 3).reshape(tokens, heads, width).astype(np.float32)
