@@ -4,6 +4,16 @@ Weights are decoded exactly and sums are f32 on the GPU, so a dot product's erro
 relative to the size of its terms; `atol` covers sums that cancel, for inputs of order 1.
 """
 
-F32 = {"rtol": 2e-5, "atol": 2e-5}
-DOT = {"rtol": 1e-4, "atol": 2e-4}  # dot products of up to 4,096 terms of order 1
-F16 = {"rtol": 2e-3, "atol": 1e-3}  # values that were stored as f16 (the key-value cache)
+from typing import TypedDict
+
+
+class Tolerance(TypedDict):
+    """Arguments of numpy's assert_allclose."""
+
+    rtol: float
+    atol: float
+
+
+F32: Tolerance = {"rtol": 2e-5, "atol": 2e-5}
+DOT: Tolerance = {"rtol": 1e-4, "atol": 2e-4}  # dot products of up to 4,096 terms of order 1
+F16: Tolerance = {"rtol": 2e-3, "atol": 1e-3}  # values that were stored as f16 (the key-value cache)
