@@ -23,6 +23,7 @@ from local_llm.gpu.memory import Memory
 from local_llm.gpu.ports import Blobs, Device, Host
 from local_llm.models.families import family_of
 from local_llm.models.model import Model, load
+from local_llm.quantization import Storage, storage_of
 from local_llm.reply import Chunk, Reply, Usage
 from local_llm.state import State
 from local_llm.text.dialogue import Dialogue, open_dialogue
@@ -40,6 +41,7 @@ class Loaded:
     engine: Engine
     dialogue: Dialogue
     file_bytes: int
+    storage: Storage
 
 
 class LocalLLM:
@@ -90,6 +92,7 @@ class LocalLLM:
             self._loaded = await self._build(blobs, memory, context_size)
         except BaseException as error:
             if memory is not None:
+                self.state.peak_bytes = memory.peak
                 memory.close()
             self._failed(error)
             raise
@@ -118,7 +121,8 @@ class LocalLLM:
         self._say(0.98, "Compiling kernels")
         engine = Engine(model, self._host.clock)
         await engine.prepare()
-        return Loaded(_short_name(gguf.name), memory, model, engine, dialogue, blobs.size)
+        name = _short_name(gguf.name)
+        return Loaded(name, memory, model, engine, dialogue, blobs.size, storage_of(gguf))
 
     def _say(self, progress: float, text: str, done: int = 0, total: int = 0, rate: float = 0.0) -> None:
         self.state.progress = max(self.state.progress, progress)
@@ -139,11 +143,13 @@ class LocalLLM:
             if self._loaded is not None:
                 self._loaded.memory.close()
                 self._loaded = None
-        message = error.message if isinstance(error, LocalLLMError) else str(error) or type(error).__name__
-        remedy = error.remedy if isinstance(error, LocalLLMError) else ""
-        self.state.phase, self.state.error, self.state.model = "error", message, None
+        self.state.phase, self.state.error, self.state.model = "error", _message(error), None
         self.state.gpu_bytes = 0
-        self._events.emit("error", name=type(error).__name__, message=message, remedy=remedy)
+        self._tell(error)
+
+    def _tell(self, error: BaseException) -> None:
+        remedy = error.remedy if isinstance(error, LocalLLMError) else ""
+        self._events.emit("error", name=type(error).__name__, message=_message(error), remedy=remedy)
 
     async def unload(self) -> None:
         """Stop a running generation and free all GPU memory. Without a model, does nothing."""
@@ -183,7 +189,7 @@ class LocalLLM:
         """Answer a conversation: [{"role": "system" | "user" | "assistant", "content": str}, …].
 
         options: max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty,
-        frequency_penalty, seed, stop. when_busy: "wait" (in order) or "raise" (Busy).
+        frequency_penalty, seed, stop, ignore_eos (go on past the model's end token). when_busy: "wait" (in order) or "raise" (Busy).
         Returns a Reply, or with stream=True an async generator of Chunks; closing it stops the GPU work.
         """
         loaded = self._require()
@@ -191,12 +197,13 @@ class LocalLLM:
         return await self._answer(loaded, loaded.dialogue.chat_ids(messages), checked, stream, when_busy)
 
     async def complete(
-        self, prompt: str, *, stream: bool = False, when_busy: str = "wait", **options: Any
+        self, prompt: str | Sequence[int], *, stream: bool = False, when_busy: str = "wait", **options: Any
     ) -> Reply | Stream:
-        """Continue a text, without a chat template. Options and results as in chat."""
+        """Continue a text, or token ids, without a chat template. Options and results as in chat."""
         loaded = self._require()
         checked = read_options(options)
-        return await self._answer(loaded, loaded.dialogue.completion_ids(prompt), checked, stream, when_busy)
+        ids = loaded.dialogue.completion_ids(prompt) if isinstance(prompt, str) else [int(token) for token in prompt]
+        return await self._answer(loaded, ids, checked, stream, when_busy)
 
     async def logits(self, token_ids: Sequence[int]) -> np.ndarray:
         """Teacher forcing: float32 [T, V]; row t holds the scores of the token that follows token_ids[t]."""
@@ -266,16 +273,15 @@ class LocalLLM:
         except Exception as error:
             if isinstance(error, DeviceLost):
                 self._failed(error)
+            else:
+                self._tell(error)
             queue.put_nowait(error)
 
-    async def _run(
-        self, loaded: Loaded, ids: Sequence[int], options: Options, put: Callable[[Chunk], None]
-    ) -> None:
+    async def _run(self, loaded: Loaded, ids: Sequence[int], options: Options, put: Callable[[Chunk], None]) -> None:
         outcome = Outcome(Timing(self._host.clock))
         reader = loaded.dialogue.reader(options.stop)
-        request = Request(
-            tuple(ids), options.max_tokens, loaded.dialogue.stop_ids, options.sampling, options.seed
-        )
+        stop_ids = frozenset() if options.ignore_eos else loaded.dialogue.stop_ids
+        request = Request(tuple(ids), options.max_tokens, stop_ids, options.sampling, options.seed)
         self._events.emit("generation-start", prompt_tokens=len(ids))
         async with aclosing(loaded.engine.generate(request, outcome)) as steps:
             async for fresh in steps:
@@ -307,10 +313,15 @@ class LocalLLM:
             time_to_first_token=timing.time_to_first_token,
             tokens_per_second=timing.tokens_per_second,
         )
+        self.state.generating = False  # whoever hears of the end finds the status in step with it
         self._events.emit(
             "generation-end",
             finish_reason=reply.finish_reason,
+            prompt_tokens=reply.usage.prompt_tokens,
+            cached_tokens=reply.usage.cached_tokens,
             completion_tokens=reply.usage.completion_tokens,
+            elapsed=reply.elapsed,
+            time_to_first_token=reply.time_to_first_token,
             tokens_per_second=reply.tokens_per_second,
         )
         return reply
@@ -361,3 +372,7 @@ class LocalLLM:
 
 def _short_name(name: str) -> str:
     return name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].split("?")[0].removesuffix(".gguf")
+
+
+def _message(error: BaseException) -> str:
+    return error.message if isinstance(error, LocalLLMError) else str(error) or type(error).__name__

@@ -25,6 +25,7 @@ class Options:
     sampling: SamplingParams
     seed: int
     stop: tuple[str, ...]
+    ignore_eos: bool
 
 
 # name: (least, most, is a whole number)
@@ -43,11 +44,13 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
 
 def read_options(given: Mapping[str, Any]) -> Options:
     """Check and complete. None means "not given". Raises InvalidRequest that names the option and its range."""
-    known = [*_RANGES, "stop"]
+    known = [*_RANGES, "stop", "ignore_eos"]
     unknown = [name for name in given if name not in known]
     if unknown:
         raise InvalidRequest(f"Unknown option '{unknown[0]}'.", remedy=f"Known options: {', '.join(known)}.")
-    values = {name: _number(name, value) for name, value in given.items() if name != "stop" and value is not None}
+    values = {name: _number(name, given[name]) for name in _RANGES if given.get(name) is not None}
+    if not isinstance(given.get("ignore_eos", False), bool | None):
+        raise InvalidRequest(f"Option 'ignore_eos' must be true or false, found {given['ignore_eos']!r}.")
     if values.get("top_p") == 0:
         values["top_p"] = 1e-6  # the most probable token alone
     names = SamplingParams.__dataclass_fields__
@@ -56,6 +59,7 @@ def read_options(given: Mapping[str, Any]) -> Options:
         sampling=SamplingParams(**{name: value for name, value in values.items() if name in names}),
         seed=int(values["seed"]) if "seed" in values else secrets.randbits(32),
         stop=_stops(given.get("stop")),
+        ignore_eos=bool(given.get("ignore_eos")),
     )
 
 
