@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,8 +16,13 @@ NAMES = (
     "unloaded",  # {model}
     "generation-start",  # {prompt_tokens}
     "token",  # {delta, token_count}
-    "generation-end",  # {finish_reason, completion_tokens, tokens_per_second}
+    "generation-end",  # {finish_reason, prompt_tokens, cached_tokens, completion_tokens, elapsed,
+    #                     time_to_first_token, tokens_per_second}; seconds, None where nothing came
+    "memory-warning",  # {gpu_bytes, limit_bytes, share, limit_source, message, remedy}
 )
+
+
+_log = logging.getLogger(__name__)
 
 
 class Events:
@@ -37,4 +43,7 @@ class Events:
 
     def emit(self, name: str, **detail: Any) -> None:
         for callback in tuple(self._callbacks[name]):
-            callback(detail)
+            try:
+                callback(detail)
+            except Exception:  # a listener's fault must not end the load or the answer that told it
+                _log.exception("A listener of '%s' failed", name)

@@ -26,4 +26,5 @@ class State:
     generating: bool = False
     error: str | None = None
     gpu_bytes: int = 0
+    peak_bytes: int = 0  # the most GPU bytes that the last load held
     statistics: Statistics = field(default_factory=Statistics)

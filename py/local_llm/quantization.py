@@ -1,0 +1,44 @@
+"""How a model's weights are stored: bytes by tensor type, bits per weight. Read from the file's head alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from local_llm.formats.gguf import GGUF
+
+
+@dataclass(frozen=True)
+class Storage:
+    """bytes_by_type, tensors_by_type: per GGUF type name, the largest first. bits_per_weight: over all tensors."""
+
+    weights: int
+    nbytes: int
+    bits_per_weight: float
+    bytes_by_type: dict[str, int]
+    tensors_by_type: dict[str, int]
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+def storage_of(gguf: GGUF) -> Storage:
+    """Statistics of a file's tensors."""
+    nbytes: dict[str, int] = {}
+    tensors: dict[str, int] = {}
+    weights = 0
+    for tensor in gguf.tensors.values():
+        kind = tensor.type.name
+        nbytes[kind] = nbytes.get(kind, 0) + tensor.nbytes
+        tensors[kind] = tensors.get(kind, 0) + 1
+        weights += tensor.count
+    total = sum(nbytes.values())
+    order = sorted(nbytes, key=lambda kind: -nbytes[kind])
+    return Storage(
+        weights=weights,
+        nbytes=total,
+        bits_per_weight=8 * total / weights if weights else 0.0,
+        bytes_by_type={kind: nbytes[kind] for kind in order},
+        tensors_by_type={kind: tensors[kind] for kind in order},
+    )

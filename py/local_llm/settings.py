@@ -1,0 +1,97 @@
+"""StateManager: the chosen model, its options and what was measured of each model, kept across visits in a Store.
+
+Settings are never worth a failure: a store that is damaged, full or broken means defaults, and `problem` says why.
+Knows no page and no model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from local_llm.gpu.ports import Store
+
+KEY = "settings"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """model: id or URL that was loaded last. options: of a generation. measured: per model, see service.analytics."""
+
+    model: str | None = None
+    context_size: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    memory_budget: int | None = None
+    measured: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class StateManager:
+    """Settings in memory, written to the store on every change. The host may inject any Store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._restoring: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+        self.settings = Settings()
+        self.problem: str | None = None
+
+    async def restore(self) -> Settings:
+        """What was kept. Reads the store once; a second call answers from memory."""
+        if self._restoring is None:
+            self._restoring = asyncio.ensure_future(self._restore())
+        await asyncio.shield(self._restoring)
+        return self.settings
+
+    async def update(self, **changes: Any) -> Settings:
+        """Change fields of Settings and keep them."""
+        await self.restore()
+        return await self._keep(replace(self.settings, **changes))
+
+    async def _keep(self, settings: Settings) -> Settings:
+        self.settings = settings
+        async with self._turn:  # writes arrive in the order of the changes
+            try:
+                await self._store.set(KEY, json.dumps({"version": VERSION, **asdict(self.settings)}))
+                self.problem = None
+            except Exception as error:  # a host's store may fail in ways we cannot list
+                self.problem = f"Settings could not be kept: {error}"
+        return self.settings
+
+    async def measured(self, model: str, facts: Mapping[str, Any]) -> None:
+        """Keep what was measured of one model, over what was known of it."""
+        await self.restore()
+        known = dict(self.settings.measured)
+        known[model] = {**known.get(model, {}), **facts}
+        await self._keep(replace(self.settings, measured=known))
+
+    async def _restore(self) -> None:
+        try:
+            text = await self._store.get(KEY)
+            if text is not None:
+                self.settings = read_settings(json.loads(text))
+        except Exception as error:  # not JSON, or a host's store that fails
+            self.problem = f"Settings could not be restored: {error}"
+
+
+def read_settings(value: Any) -> Settings:
+    """From what was kept; what does not fit is dropped."""
+    given = value if isinstance(value, dict) else {}
+    model, context, budget = given.get("model"), given.get("context_size"), given.get("memory_budget")
+    options, measured = given.get("options"), given.get("measured")
+    return Settings(
+        model=model if isinstance(model, str) and model else None,
+        context_size=context if _is_count(context) else None,
+        options=options if isinstance(options, dict) else {},
+        memory_budget=budget if _is_count(budget) else None,
+        measured={key: item for key, item in measured.items() if isinstance(item, dict)}
+        if isinstance(measured, dict)
+        else {},
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

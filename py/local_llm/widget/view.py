@@ -1,0 +1,221 @@
+"""What the widget looks like, as a tree of elements. Pure: a snapshot in, a tree out; knows no DOM and no service.
+
+Subclass View and override a section, or list other `sections`. A click on an element with data-action (and data-model)
+is what the widget acts on. Colours and sizes are web/widget.css's business; nothing here carries a style.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from local_llm.widget.amounts import bytes_text, duration, percent, speed
+from local_llm.widget.snapshot import ModelRow, Snapshot
+from local_llm.widget.status import controls, state_of
+from local_llm.widget.tree import El, h, svg
+
+BADGES = {
+    "disabled": "○ Not Loaded",
+    "loading": "☍ Loading",
+    "active": "● Generating",
+    "idle": "✓ Ready",
+    "error": "✕ Error",
+}
+PLOT_WIDTH, PLOT_HEIGHT = 240, 48
+ANNOUNCED = 0.25  # a screen reader hears of every quarter of a load
+
+
+class View:
+    """The widget's parts, one method each; a method may answer None for "not now"."""
+
+    sections: Sequence[str] = (
+        "header",
+        "model",
+        "progress",
+        "error",
+        "memory",
+        "statistics",
+        "plot",
+        "adapter",
+        "controls",
+        "models",
+        "announcement",
+    )
+    compact_sections: Sequence[str] = ("header", "model", "progress", "error", "controls", "announcement")
+
+    def render(self, snapshot: Snapshot, compact: bool = False) -> El:
+        """The whole widget."""
+        names = self.compact_sections if compact else self.sections
+        made = [(name, getattr(self, name)(snapshot)) for name in names]
+        return h(
+            "section",
+            [h("div", section, key=name, class_=f"llm-{name}") for name, section in made if section is not None],
+            class_="llm-panel",
+            part="panel",
+            tabindex="-1",
+            aria_label="Local LLM Runtime",
+            data_state=state_of(snapshot),
+            data_compact=compact,
+        )
+
+    def header(self, snapshot: Snapshot) -> El | None:
+        state = state_of(snapshot)
+        title = h("span", "⚡ Local LLM Runtime", class_="llm-title", part="title", role="heading", aria_level="3")
+        return h("div", title, h("span", BADGES[state], class_="llm-badge", part="badge", data_state=state))
+
+    def model(self, snapshot: Snapshot) -> El | None:
+        return h("p", "Model: ", h("b", snapshot.model or "None", part="model"))
+
+    def progress(self, snapshot: Snapshot) -> El | None:
+        if not snapshot.loading:
+            return None
+        share = snapshot.progress
+        bar = h(
+            "progress",
+            max="1",
+            value=f"{share:.3f}",
+            part="progress",
+            aria_label=f"Loading {snapshot.model or 'the model'}",
+        )
+        return h("div", bar, h("p", _progress_text(snapshot), class_="llm-quiet"))
+
+    def error(self, snapshot: Snapshot) -> El | None:
+        if not snapshot.error:
+            return None
+        remedy = h("p", snapshot.remedy, part="remedy") if snapshot.remedy else None
+        return h("div", h("p", f"Error: {snapshot.error}"), remedy, role="alert", part="error")
+
+    def memory(self, snapshot: Snapshot) -> El | None:
+        if not snapshot.ready:
+            return None
+        held, limit = snapshot.gpu_bytes, snapshot.gpu_limit_bytes
+        if not limit:
+            note = "WebGPU does not tell how much the GPU has."
+            return h("p", f"GPU memory: {bytes_text(held)}. ", h("span", note, class_="llm-quiet"), part="memory")
+        share = held / limit
+        bar = h(
+            "meter",
+            min="0",
+            max="1",
+            high="0.9",
+            value=f"{min(share, 1):.3f}",
+            part="memory-bar",
+            aria_label="GPU memory",
+        )
+        text = f"GPU Memory: {percent(share)} ({bytes_text(held)} of {bytes_text(limit)}). "
+        note = h("span", f"The limit comes from {snapshot.gpu_limit_source}.", class_="llm-quiet")
+        return h("div", bar, h("p", text, note), part="memory")
+
+    def statistics(self, snapshot: Snapshot) -> El | None:
+        if not snapshot.ready and not snapshot.generations:
+            return None
+        mean, seconds = snapshot.average_tokens_per_second, snapshot.average_seconds
+        facts = (
+            ("Inferences", f"{snapshot.generations}"),
+            ("Tokens", f"{snapshot.tokens}"),
+            ("Avg Speed", speed(mean) if mean else "–"),
+            ("Avg Time", duration(seconds) if seconds is not None else "–"),
+        )
+        return h("dl", [h("div", h("dt", name), h("dd", value)) for name, value in facts], part="statistics")
+
+    def plot(self, snapshot: Snapshot) -> El | None:
+        speeds = snapshot.speeds
+        if len(speeds) < 2:
+            return None
+        label = f"Tokens a second of the last {len(speeds)} generations: {speed(min(speeds))} to {speed(max(speeds))}"
+        box = f"0 0 {PLOT_WIDTH} {PLOT_HEIGHT}"
+        line = svg("polyline", points=_points(speeds), part="line")
+        drawing = svg("svg", line, viewBox=box, role="img", part="plot", preserveAspectRatio="none")
+        drawing = El(drawing.tag, {**drawing.attributes, "aria-label": label}, drawing.children, "", drawing.namespace)
+        return h("div", drawing, h("p", f"Last {speed(speeds[-1])}", class_="llm-quiet"))
+
+    def adapter(self, snapshot: Snapshot) -> El | None:
+        if not snapshot.adapter:
+            return None
+        slow = " (software adapter: slow)" if snapshot.software_adapter else ""
+        return h("p", f"Adapter: {snapshot.adapter}{slow}", class_="llm-quiet", part="adapter")
+
+    def controls(self, snapshot: Snapshot) -> El | None:
+        buttons = [
+            h("button", control.label, type="button", data_action=control.id, part="button", class_="llm-button")
+            for control in controls(snapshot)
+        ]
+        return h("div", buttons, role="group", aria_label="Controls", part="controls") if buttons else None
+
+    def models(self, snapshot: Snapshot) -> El | None:
+        if not snapshot.models:
+            return None
+        families: dict[str, list[ModelRow]] = {}
+        for row in snapshot.models:
+            families.setdefault(row.family, []).append(row)
+        lists = [
+            h(
+                "div",
+                h("p", family, class_="llm-family"),
+                h("ul", [self.row(row, snapshot) for row in rows]),
+                key=family,
+            )
+            for family, rows in families.items()
+        ]
+        summary = h("summary", f"Available Models ({len(snapshot.models)})")
+        return h("details", summary, lists, part="models")
+
+    def row(self, row: ModelRow, snapshot: Snapshot) -> El:
+        """One line of the model list."""
+        here = row.id == snapshot.model
+        state = "Loaded" if here and snapshot.ready else "Loading" if here and snapshot.loading else ""
+        facts = " · ".join(filter(None, (_size(row), row.quantization, row.licence, row.reason)))
+        button = h(
+            "button",
+            state or ("Switch" if snapshot.ready else "Load"),
+            type="button",
+            data_action="switch-model",
+            data_model=row.id,
+            part="model-button",
+            class_="llm-button",
+            aria_label=f"{state or ('Switch to' if snapshot.ready else 'Load')} {row.name} {row.quantization}".rstrip(),
+            disabled=bool(state) or snapshot.loading or not row.supported,
+        )
+        name = h("div", h("span", row.name), h("span", facts, class_="llm-quiet"))
+        return h("li", name, button, key=row.id, aria_current="true" if state else None)
+
+    def announcement(self, snapshot: Snapshot) -> El | None:
+        """What a screen reader hears; it changes rarely, so that nobody is talked over."""
+        return h("p", _announcement(snapshot), role="status", aria_live="polite", class_="llm-hidden")
+
+
+def _progress_text(snapshot: Snapshot) -> str:
+    parts = [f"{percent(snapshot.progress)} loaded"]
+    if snapshot.total_bytes:
+        parts.append(f"{bytes_text(snapshot.loaded_bytes)} of {bytes_text(snapshot.total_bytes)}")
+    if snapshot.bytes_per_second:
+        parts.append(f"{bytes_text(snapshot.bytes_per_second)}/s")
+    if snapshot.seconds_left is not None:
+        parts.append(f"{duration(snapshot.seconds_left)} left")
+    if snapshot.progress_text:
+        parts.append(snapshot.progress_text)
+    return " · ".join(parts)
+
+
+def _announcement(snapshot: Snapshot) -> str:
+    state = state_of(snapshot)
+    if state == "loading":
+        quarter = int(snapshot.progress / ANNOUNCED) * ANNOUNCED
+        return f"Loading {snapshot.model or 'the model'}, {percent(quarter)}"
+    if state == "idle":
+        return f"{snapshot.model} is ready"
+    return "Generating" if state == "active" else ""
+
+
+def _size(row: ModelRow) -> str:
+    if row.nbytes is None:
+        return ""
+    return f"about {bytes_text(row.nbytes)}" if row.estimate else bytes_text(row.nbytes)
+
+
+def _points(speeds: Sequence[float]) -> str:
+    top = max(speeds) or 1.0
+    step = (PLOT_WIDTH - 4) / (len(speeds) - 1)
+    pairs = (
+        (2 + step * place, PLOT_HEIGHT - 2 - (PLOT_HEIGHT - 4) * value / top) for place, value in enumerate(speeds)
+    )
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in pairs)

@@ -1,0 +1,92 @@
+"""The state manager: what is kept comes back, and a store that fails costs nothing but the memory of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from local_llm.settings import KEY, Settings, StateManager, read_settings
+
+
+class Shelf:
+    """A Store in memory. fail: every call raises."""
+
+    def __init__(self, text: str | None = None, fail: bool = False) -> None:
+        self.texts = {} if text is None else {KEY: text}
+        self.fail = fail
+        self.reads = 0
+
+    async def get(self, key):
+        self.reads += 1
+        await asyncio.sleep(0)
+        if self.fail:
+            raise OSError("refused")
+        return self.texts.get(key)
+
+    async def set(self, key, text):
+        await asyncio.sleep(0)
+        if self.fail:
+            raise OSError("full")
+        self.texts[key] = text
+
+
+async def test_what_is_kept_comes_back():
+    shelf = Shelf()
+    first = StateManager(shelf)
+    await first.update(model="m", context_size=512)
+    await first.update(options={"temperature": 0.5}, memory_budget=10)
+    await first.measured("m", {"tokens": 3})
+    again = await StateManager(shelf).restore()
+    assert again == Settings("m", 512, {"temperature": 0.5}, 10, {"m": {"tokens": 3}})
+
+
+async def test_the_store_is_read_once():
+    shelf = Shelf()
+    state = StateManager(shelf)
+    await asyncio.gather(state.restore(), state.restore(), state.update(model="x"))
+    assert shelf.reads == 1
+
+
+async def test_changes_before_the_first_read_do_not_lose_what_was_kept():
+    shelf = Shelf(json.dumps({"model": "old", "options": {"top_k": 3}}))
+    state = StateManager(shelf)
+    await asyncio.gather(
+        state.update(model="new"), state.measured("new", {"tokens": 1}), state.measured("old", {"a": 1})
+    )
+    kept = await StateManager(shelf).restore()
+    assert (kept.model, dict(kept.options)) == ("new", {"top_k": 3})
+    assert kept.measured == {"new": {"tokens": 1}, "old": {"a": 1}}
+
+
+async def test_measurements_of_a_model_add_up():
+    state = StateManager(Shelf())
+    await state.measured("m", {"tokens": 1, "bits": 5})
+    await state.measured("m", {"tokens": 2})
+    assert state.settings.measured == {"m": {"tokens": 2, "bits": 5}}
+
+
+async def test_a_broken_store_costs_nothing():
+    state = StateManager(Shelf(fail=True))
+    assert await state.restore() == Settings()
+    assert "refused" in (state.problem or "")
+    assert (await state.update(model="m")).model == "m"
+    assert "full" in (state.problem or "")
+    assert state.settings.model == "m"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', '{"model": 3, "options": [], "measured": {"a": 1}}'])
+async def test_damage_means_defaults(text):
+    assert await StateManager(Shelf(text)).restore() == Settings()
+
+
+def test_what_does_not_fit_is_dropped():
+    value = {
+        "model": "m",
+        "context_size": True,
+        "memory_budget": -1,
+        "options": {"a": 1},
+        "measured": {"x": {}, "y": 1},
+    }
+    assert read_settings(value) == Settings("m", None, {"a": 1}, None, {"x": {}})
