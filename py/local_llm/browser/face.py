@@ -1,0 +1,166 @@
+"""The JavaScript face of the service: the blueprint's camelCase names, in one table. Decides nothing.
+
+Arguments and results cross as JSON text; files, byte arrays and streams stay objects, named by their place in a list.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+import numpy as np
+from pyodide.ffi import create_proxy, to_js
+
+from local_llm.browser.bridge import load_bridge
+from local_llm.browser.device import adapter_name, find_adapter, is_software
+from local_llm.errors import InvalidRequest, LocalLLMError
+from local_llm.runtime import LocalLLM
+
+LOADING = {"contextSize": "context_size"}
+GENERATION = {
+    "stream": "stream",
+    "whenBusy": "when_busy",
+    "maxTokens": "max_tokens",
+    "temperature": "temperature",
+    "topK": "top_k",
+    "topP": "top_p",
+    "minP": "min_p",
+    "repetitionPenalty": "repetition_penalty",
+    "presencePenalty": "presence_penalty",
+    "frequencyPenalty": "frequency_penalty",
+    "seed": "seed",
+    "stop": "stop",
+}
+AT_ONCE = {"interrupt", "getStatus", "isReady", "isLoading", "getProgress", "getCurrentModel", "getError"}
+
+
+class Face:
+    """Calls by JavaScript name. default_model: what init() loads unasked; emit(name, json): tells `window`."""
+
+    def __init__(self, runtime: LocalLLM, default_model: str, emit: Callable[[str, str], Any]) -> None:
+        self._runtime = runtime
+        self._default_model = default_model
+        self._emit = emit
+        self._table: dict[str, Callable[..., Any]] = {
+            "init": self._init,
+            "switchModel": self._init,
+            "unload": lambda: runtime.unload(),
+            "chat": lambda messages, options=None: runtime.chat(messages, **renamed(options, GENERATION)),
+            "complete": lambda prompt, options=None: runtime.complete(prompt, **renamed(options, GENERATION)),
+            "logits": lambda ids: runtime.logits(ids),
+            "interrupt": lambda: runtime.interrupt(),
+            "checkWebGPU": self._check_webgpu,
+            "getRuntimeInfo": lambda: runtime.runtime_info(),
+            "getStatus": lambda: runtime.status(),
+            "isReady": lambda: runtime.status()["is_ready"],
+            "isLoading": lambda: runtime.status()["is_loading"],
+            "getProgress": lambda: runtime.status()["progress"],
+            "getCurrentModel": lambda: runtime.status()["model"],
+            "getError": lambda: runtime.status()["error"],
+        }
+
+    def names_json(self) -> str:
+        """JSON of {name: whether it answers with a promise}."""
+        return json.dumps({name: name not in AT_ONCE for name in self._table})
+
+    def emit(self, name: str, detail: Mapping[str, Any]) -> None:
+        """Dispatch the CustomEvent local-llm:<name> on window."""
+        self._emit(f"local-llm:{name}", json.dumps(camel(detail)))
+
+    def invoke(self, name: str, text: str, objects: Any) -> str | Awaitable[str]:
+        """Call `name` with the JSON list of arguments `text`; JSON of {"value"} or {"error"}, at once or awaited."""
+        try:
+            arguments = json.loads(text, object_hook=lambda item: _restored(item, objects))
+            while arguments and arguments[-1] is None:  # JavaScript's undefined
+                arguments.pop()
+            result = self._table[name](*arguments)
+        except Exception as error:
+            return _error(error)
+        return self._finished(result, objects) if isinstance(result, Awaitable) else _value(result, objects)
+
+    async def _finished(self, result: Awaitable[Any], objects: Any) -> str:
+        try:
+            return _value(await result, objects)
+        except Exception as error:
+            return _error(error)
+
+    def _init(self, model: Any = None, options: Mapping[str, Any] | None = None) -> Awaitable[None]:
+        return self._runtime.init(self._default_model if model is None else model, **renamed(options, LOADING))
+
+    async def _check_webgpu(self) -> dict[str, Any]:
+        try:
+            _, info = await find_adapter(await load_bridge())
+        except LocalLLMError as error:
+            self.emit("error", {"name": type(error).__name__, "message": error.message, "remedy": error.remedy})
+            return {"available": False, "error": error.message, "remedy": error.remedy}
+        return {"available": True, "adapter": adapter_name(info), "software_adapter": is_software(info)}
+
+
+class Stream:
+    """One streaming answer, for the bridge's async iterator."""
+
+    def __init__(self, chunks: Any) -> None:
+        self._chunks = chunks
+
+    async def next(self) -> str:
+        """JSON of {"value": chunk}, of {"value": null} at the end, or of {"error"}."""
+        try:
+            chunk = await anext(self._chunks, None)
+            if chunk is None:
+                return _value(None, None)
+            fields = {name: value for name, value in asdict(chunk).items() if name != "reply"}
+            return _value(fields | (asdict(chunk.reply) if chunk.reply else {}), None)  # the last one tells it all
+        except Exception as error:
+            return _error(error)
+
+    async def stop(self) -> str:
+        """End the generation, if it still runs."""
+        await self._chunks.aclose()
+        return _value(None, None)
+
+
+def renamed(options: Mapping[str, Any] | None, table: Mapping[str, str]) -> dict[str, Any]:
+    """Options by their Python names. Raises InvalidRequest for names that are not in the table."""
+    unknown = sorted(set(options or {}) - set(table))
+    if unknown:
+        raise InvalidRequest(
+            f"Options wanted: {', '.join(table)}. Found: {', '.join(unknown)}.", remedy="Remove or rename these."
+        )
+    return {table[name]: value for name, value in (options or {}).items()}
+
+
+def camel(value: Any) -> Any:
+    """Names in dicts and dataclasses as JavaScript writes them; other values as they are."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {re.sub(r"_([a-z0-9])", lambda m: m[1].upper(), str(key)): camel(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [camel(item) for item in value]
+    return value
+
+
+def _restored(item: dict[str, Any], objects: Sequence[Any]) -> Any:
+    return objects[item["$object"]] if item.keys() == {"$object"} else item
+
+
+def _value(result: Any, objects: Any) -> str:
+    if isinstance(result, np.ndarray):
+        place = objects.push(to_js(np.ascontiguousarray(result).reshape(-1))) - 1
+        result = {"shape": list(result.shape), "data": {"$object": place}}
+    elif hasattr(result, "__anext__"):
+        result = {"$stream": {"$object": objects.push(create_proxy(Stream(result))) - 1}}
+    return json.dumps({"value": camel(result)})
+
+
+def _error(error: Exception) -> str:
+    if isinstance(error, LocalLLMError):
+        known = {"name": type(error).__name__, "message": str(error), "remedy": error.remedy}
+    else:
+        traceback.print_exception(error)  # a defect: the console gets what the caller cannot use
+        known = {"name": type(error).__name__, "message": str(error), "remedy": ""}
+    return json.dumps({"error": known})

@@ -1,0 +1,126 @@
+"""What the browser tests stand on: a server that can misbehave, Chromium's switches, a page with Python up."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, Page, Playwright
+
+from tools.serve import Handler
+
+ROOT = Path(__file__).resolve().parents[2]
+QUIET = ("--disable-background-networking", "--disable-component-update", "--no-first-run", "--no-sandbox")
+ADAPTER = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+
+
+def chromium_path() -> str:
+    """$CHROMIUM or the Chromium on PATH."""
+    return shutil.which(os.environ.get("CHROMIUM", "chromium")) or "/usr/bin/chromium"
+
+
+def launch(playwright: Playwright, switches: tuple[str, ...] = ()) -> Browser:
+    """Headless Chromium with these switches."""
+    args = ["--headless=new", *QUIET, *switches]
+    return playwright.chromium.launch(executable_path=chromium_path(), headless=True, args=args)
+
+
+class TestServer:
+    """The site at `url`; its models under /models/, and beside them paths that misbehave:
+
+    /bare/NAME answers without byte ranges, /broken/NAME drops the first long answer midway, /short/NAME always does,
+    /page.gguf is an HTML page. `files` adds small files by path; `requests` keeps (path, Range header).
+    """
+
+    __test__ = False  # not a test class
+
+    def __init__(self, site: Path, model: Path) -> None:
+        self.site = site
+        self.model = model
+        self.files: dict[str, tuple[str, bytes]] = {"/page.gguf": ("text/html", b"<!doctype html><p>Not a model")}
+        self.requests: list[tuple[str, str | None]] = []
+        self._dropped: set[str] = set()
+        outer = self
+
+        class TestHandler(Handler):
+            folder = site
+            models = {model.name: model}  # noqa: RUF012
+
+            def do_GET(self) -> None:  # noqa: N802
+                outer.answer(self)
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), TestHandler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}/"
+
+    def __enter__(self) -> TestServer:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, handler: Any) -> None:
+        """One GET."""
+        path = urlsplit(handler.path).path
+        self.requests.append((path, handler.headers.get("Range")))
+        kind, _, rest = path[1:].partition("/")
+        if kind in ("bare", "broken", "short"):
+            handler.path = f"/{rest}"
+            path = handler.path
+        if kind == "bare":
+            del handler.headers["Range"]
+        drop = kind == "short" or (kind == "broken" and rest not in self._dropped)
+        if path in self.files:
+            self._small(handler, *self.files[path], drop, rest)
+        else:
+            handler._answer(body=True)
+
+    def _small(self, handler: Any, kind: str, data: bytes, drop: bool, name: str) -> None:
+        start, stop, status = 0, len(data), 200
+        wanted = handler.headers.get("Range")
+        if wanted:
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            start, stop, status = int(first), min(int(last) + 1, len(data)) if last else len(data), 206
+        handler.send_response(status)
+        handler.send_header("Content-Type", kind)
+        handler.send_header("Content-Length", str(stop - start))
+        if wanted:
+            handler.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
+        handler.end_headers()
+        body = data[start:stop]
+        if drop and len(body) > 1000:
+            self._dropped.add(name)
+            handler.wfile.write(body[: len(body) // 2 | 1])
+            handler.wfile.flush()
+            handler.close_connection = True
+        else:
+            handler.wfile.write(body)
+
+
+def boot(page: Page, url: str) -> None:
+    """Open the site and wait until Python is up."""
+    page.goto(url)
+    page.evaluate("async () => { globalThis.llm = await ModuleLoader.getModule('LocalLLM'); }")
+
+
+def python(page: Page, code: str) -> Any:
+    """The value of async Python code run in the page; its last expression, as JSON would say it."""
+    return page.evaluate(
+        """async (code) => {
+            const { pyodide } = await ModuleLoader.getModule('LocalLLM');
+            const globals = pyodide.toPy({});
+            try {
+                const value = await pyodide.runPythonAsync(code, { globals });
+                return value?.toJs ? value.toJs({ dict_converter: Object.fromEntries }) : value;
+            } finally { globals.destroy(); }
+        }""",
+        code,
+    )
