@@ -15,7 +15,7 @@ from tests.reference.gguf_writer import Stored, restore, store, write_gguf
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 MERGES = (
     *("Ġ t", "h e", "Ġt he", "i n", "e r", "o n", "a n", "r e", "Ġ a", "Ġ s", "o u", "i s", "e n", "a t"),
-    *("Ġ Ġ", "ĠĠ ĠĠ", "in g", "an d", "Ġa nd", "l l", "Ġ c", "Ġ w", "e s", "o r", "Ċ Ċ", "ð Ł", "ðŁ ĺ"),
+    *("Ġ Ġ", "ĠĠ ĠĠ", "in g", "an d", "Ġ and", "l l", "Ġ c", "Ġ w", "e s", "o r", "Ċ Ċ", "ð Ł", "ðŁ ĺ"),
 )
 CHATML = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>'"

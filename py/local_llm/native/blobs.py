@@ -53,8 +53,7 @@ class FileBlobs:
         self._file = file
 
     async def read(self, start: int, stop: int) -> bytes:
-        data = self._read(start, stop)
-        return data
+        return self._read(start, stop)
 
     async def stream_into(
         self, device: Device, buffer: Handle, start: int, stop: int, progress: Callable[[int], None]
@@ -116,6 +115,9 @@ class UrlBlobs:
 
 def _open_url(url: str) -> Blobs:
     response = _request(url, 0, 1)
+    if response.headers.get_content_type() == "text/html" and "Content-Type" in response.headers:
+        response.close()
+        raise DownloadFailed(f"{url} is an HTML page.", remedy="Give the address of the file itself.")
     total = response.headers.get("Content-Range", "").rpartition("/")[2]
     if response.status == 206 and total.isdigit():
         response.close()

@@ -18,8 +18,8 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-_MAX_STEPS = 1_000_000  # turns of loops and calls of macros, in one rendering
-_MAX_SECONDS = 5.0
+_MAX_STEPS = 200_000  # turns of loops and calls of macros, in one rendering
+_MAX_SECONDS = 3.0
 _MAX_LENGTH = 4 << 20  # of an intermediate text or list
 _MAX_WIDTH = 1 << 16  # of a number handed to a function, which may be a width to pad to
 _MAX_BITS = 256  # of an intermediate number

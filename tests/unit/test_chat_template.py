@@ -1,0 +1,168 @@
+"""Chat templates: what Hugging Face's environment offers, what is refused, and that none can hang or fill memory."""
+
+import time
+
+import pytest
+
+from local_llm.errors import InvalidRequest, UnsupportedModel
+from local_llm.text.chat_template import check_messages, open_template, render
+from tests.model.tiny import CHATML
+
+USER = [{"role": "user", "content": "Hi"}]
+LLAMA2 = (
+    "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must alternate') }}{% endif %}"
+    "{% if m['role'] == 'user' %}{{ bos_token + '[INST] ' + m['content'].strip() + ' [/INST]' }}"
+    "{% else %}{{ ' ' + m['content'] | trim + eos_token }}{% endif %}{% endfor %}"
+)
+
+
+def once(template, **extra):
+    return render(template, USER, bos_token="<s>", eos_token="</s>", **extra)
+
+
+# What templates may use
+
+
+def test_chatml():
+    messages = [{"role": "system", "content": "Be brief."}, *USER]
+    text = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
+    assert render(CHATML, messages) == text + "<|im_start|>assistant\n"
+    assert render(CHATML, messages, add_generation_prompt=False) == text
+
+
+def test_bos_eos_and_a_refusal_by_the_template():
+    answered = [*USER, {"role": "assistant", "content": " Ho "}]
+    assert render(LLAMA2, answered, bos_token="<s>", eos_token="</s>") == "<s>[INST] Hi [/INST] Ho</s>"
+    with pytest.raises(InvalidRequest, match="roles must alternate"):
+        render(LLAMA2, [*USER, *USER])
+
+
+def test_blocks_are_trimmed_as_the_authors_expect():
+    assert once("{% for m in messages %}\n    {% if true %}\n{{ m.content }}!\n    {% endif %}\n{% endfor %}\nend") == (
+        "Hi!\nend"
+    )
+
+
+def test_loop_controls_namespaces_macros_and_the_generation_tag():
+    source = (
+        "{% macro twice(x) %}{{ x }}{{ x }}{% endmacro %}{% set ns = namespace(n=0) %}"
+        "{% for i in range(9) %}{% if i == 2 %}{% continue %}{% endif %}{% if i > 4 %}{% break %}{% endif %}"
+        "{% set ns.n = ns.n + i %}{{ i }}{% endfor %}={{ ns.n }} {{ twice('ab' ~ 1) }}"
+        "{% generation %}{{ messages[0].content }}{% endgeneration %}"
+    )
+    assert once(source) == "0134=8 ab1ab1Hi"
+
+
+def test_tojson_does_not_escape_for_html():
+    assert once("{{ value | tojson }}", value={"b": "<é>'&", "a": [1, None]}) == '{"b": "<é>\'&", "a": [1, null]}'
+    assert once("{{ value | tojson(indent=2) }}", value={"a": 1}) == '{\n  "a": 1\n}'
+
+
+def test_strings_join_replace_format_and_dates():
+    assert once("{{ ['a', 'b'] | join('-') }}{{ '-'.join(['c', 'd']) }}") == "a-bc-d"
+    assert once("{{ 'aXb' | replace('X', '+') }}{{ 'aXb'.replace('X', '-') }}") == "a+ba-b"
+    assert once("{{ '%s=%d' % ('a', 7) }}{{ '{}!'.format('b') }}{{ '=' * 3 }}") == "a=7b!==="
+    assert once("{{ messages | map(attribute='content') | join }}{{ [1, 2] + [3] }}") == "Hi[1, 2, 3]"
+    assert len(once("{{ strftime_now('%Y-%m-%d') }}")) == 10
+
+
+def test_extra_values_reach_the_template():
+    assert once("{{ tools[0].name }}", tools=[{"name": "f"}]) == "f"
+
+
+# Messages
+
+BAD_MESSAGES = {
+    "none": ([], "messages is empty"),
+    "a text": ("Hi", "must be a list of .role, content., found str"),
+    "a dict": ({"role": "user", "content": "Hi"}, "found dict"),
+    "nothing": (None, "found NoneType"),
+    "a list of texts": (["Hi"], r"messages\[0\] must be a dict"),
+    "an unknown role": ([*USER, {"role": "wizard", "content": ""}], r"messages\[1\] has the role 'wizard'"),
+    "no role": ([{"content": "Hi"}], "the role None"),
+    "a role that cannot be hashed": ([{"role": [], "content": "Hi"}], r"the role \[\]"),
+    "an unknown key": ([{"role": "user", "content": "Hi", "colour": 1}], "unknown key 'colour'"),
+    "no content": ([{"role": "user"}], "content must be a text or a list of texts, found NoneType"),
+    "a number as content": ([{"role": "user", "content": 5}], "found int"),
+    "an image": ([{"role": "user", "content": [{"type": "image_url"}]}], "a part of type 'image_url'"),
+    "a text part without text": ([{"role": "user", "content": [{"type": "text"}]}], "a part of type 'text'"),
+    "a number as name": ([{"role": "user", "content": "", "name": 1}], "name must be a text"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MESSAGES)
+def test_bad_messages_are_named(case):
+    messages, expected = BAD_MESSAGES[case]
+    with pytest.raises(InvalidRequest, match=expected):
+        render(CHATML, messages)
+
+
+def test_lists_of_text_parts_become_one_text():
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    assert check_messages([{"role": "user", "content": parts}]) == [{"role": "user", "content": "a\nb"}]
+
+
+@pytest.mark.parametrize("template", [None, "", " \n", 5])
+def test_a_base_model_points_to_complete(template):
+    with pytest.raises(InvalidRequest, match=r"no chat template.*complete\(\)"):
+        open_template(template)
+
+
+# Hostile templates
+
+HOSTILE = {
+    "broken syntax": "{% for %}",
+    "deep nesting": "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
+    "an undefined call": "{{ nothing() }}",
+    "a huge range": "{% for a in range(10**9) %}{% endfor %}",
+    "nested loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+    "doubling by +": "{% set n = namespace(s='ab') %}{% for a in range(60) %}{% set n.s = n.s + n.s %}{% endfor %}",
+    "doubling by ~": "{% set n = namespace(s='ab') %}{% for a in range(60) %}{% set n.s = n.s ~ n.s %}{% endfor %}",
+    "doubling a list": "{% set n = namespace(s=[1]) %}{% for a in range(60) %}{% set n.s = n.s + n.s %}{% endfor %}",
+    "doubling by join": "{% set n = namespace(s='ab') %}{% for a in range(60) %}{% set n.s = [n.s, n.s]|join(n.s) %}"
+    "{% endfor %}",
+    "squaring": "{% set n = namespace(s=10) %}{% for a in range(60) %}{% set n.s = n.s * n.s %}{% endfor %}",
+    "a power": "{{ 10 ** 10 ** 10 }}",
+    "repetition": "{{ 'a' * 10**10 }}",
+    "repeating a list": "{{ [1] * 10**10 }}",
+    "padding": "{{ 'a'.ljust(10**10) }}",
+    "a wide filter": "{{ 'a' | center(10**10) }}",
+    "a wide format": "{{ '{:>10000000000}'.format('a') }}",
+    "a wide % format": "{{ '%10000000000s' % 'a' }}",
+    "replacing": "{% set a = 'a' * 100000 %}{{ a.replace('a', a) }}",
+    "the replace filter": "{% set a = 'a' * 100000 %}{{ a | replace('a', a) }}",
+    "long output": "{% for a in range(9999) %}{{ 'a' * 9999 }}{% endfor %}",
+    "recursion": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+    "branching recursion": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(90) }}",
+    "python's insides": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "the environment": "{{ self._TemplateReference__context.environment }}{{ joiner.__init__.__globals__ }}",
+    "changing the messages": "{{ messages.append(1) }}",
+    "division by zero": "{{ 1 / 0 }}",
+    "a wrong type": "{{ messages + 1 }}",
+    "another file": "{% include '/etc/passwd' %}",
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_template_ends_in_a_typed_error_soon(case, monkeypatch):
+    monkeypatch.setattr("local_llm.text.sandbox._MAX_SECONDS", 1.0)
+    start = time.monotonic()
+    with pytest.raises(UnsupportedModel, match="chat template cannot be used"):
+        once(HOSTILE[case])
+    assert time.monotonic() - start < 20
+
+
+def test_a_template_cannot_switch_the_bounds_off():
+    source = "{% set environment = 1 %}{% set step = 1 %}{% for a in range(2) %}{{ a }}{% endfor %}"
+    assert once(source) == "01"
+
+
+def test_pythons_insides_look_undefined():
+    assert once("[{{ '' | attr('__class__') | attr('__mro__') }}]") == "[]"
+
+
+def test_a_template_does_not_change_the_callers_messages():
+    messages = [{"role": "user", "content": "Hi"}]
+    render("{{ messages[0].content }}", messages)
+    assert messages == [{"role": "user", "content": "Hi"}]
