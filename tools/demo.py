@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from tools import chromium
 from tools.serve import serving
-from tools.shell import CACHE, Failure, say
+from tools.shell import CACHE, LOG, ROOT, Failure, say
 
 _START_MS = 120_000
 _SCRIPT = """
@@ -31,11 +31,13 @@ async ({ url, messages, prompt, options }) => {
     await demoReady(info.adapter, Boolean(info.softwareAdapter));
     const settings = { ...options, stream: true };
     const stream = await (messages ? Local.chat(messages, settings) : Local.complete(prompt, settings));
+    const printed = [];
     let last = null;
     for await (const chunk of stream) {
-      if (chunk.delta) demoDelta(chunk.delta);
+      if (chunk.delta) printed.push(demoDelta(chunk.delta));
       last = chunk;
     }
+    await Promise.all(printed);
     const { text, tokenIds, usage, timeToFirstToken, tokensPerSecond, model, finishReason } = last;
     return {
       text, token_ids: Array.from(tokenIds),
@@ -91,7 +93,8 @@ class Progress:
 
     def clear(self) -> None:
         """Leave the line empty for what comes next."""
-        if self._live:
+        if self._live and self._shown >= 0:
+            self._shown = -1
             print(f"\r{'':90}\r", end="", file=sys.stderr, flush=True)
 
 
@@ -144,6 +147,15 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or ["no reason given"])[0]
 
 
+def _last_words(message: str) -> str:
+    """The message; of a traceback, which is a defect and nothing for a person, its last line only."""
+    lines = message.strip().splitlines()
+    if not message.startswith("Traceback"):
+        return message.strip()
+    LOG.write_text(message, encoding="utf-8")
+    return f"{lines[-1]}. This is a defect of local_llm; please report it (all it said: {LOG.relative_to(ROOT)})."
+
+
 def answer(spec: Spec, page: Any, base: str) -> dict[str, Any]:
     """Load the model in the page and stream one answer to stdout; the result as --json prints it."""
     from playwright.sync_api import Error
@@ -172,7 +184,7 @@ def answer(spec: Spec, page: Any, base: str) -> dict[str, Any]:
         "options": spec.options,
     }
     try:
-        page.goto(f"{base}/index.html", timeout=_START_MS)
+        page.goto(f"{base}/index.html?model={quote(wanted['url'], safe='')}", timeout=_START_MS)
         page.wait_for_function("() => globalThis.ModuleLoader?.getModule", timeout=_START_MS)
         result = page.evaluate(_SCRIPT, wanted)
     except Error as error:
@@ -181,7 +193,7 @@ def answer(spec: Spec, page: Any, base: str) -> dict[str, Any]:
     finally:
         progress.clear()
     if "error" in result:
-        raise Failure(f"{result['error']['name']}: {result['error']['message']}")
+        raise Failure(f"{result['error']['name']}: {_last_words(result['error']['message'])}")
     return result
 
 
