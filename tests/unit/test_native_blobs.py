@@ -133,8 +133,8 @@ def test_a_connection_that_ends_early_is_corrupt_or_failed(server):
     blobs = wait(open_blobs(f"{server}/short"))
     with pytest.raises((CorruptModel, DownloadFailed), match="short"):
         wait(blobs.read(0, 100))
+    device: Any = RecordingWrites()
     with pytest.raises((CorruptModel, DownloadFailed), match="short"):
-        device: Any = RecordingWrites()
         wait(blobs.stream_into(device, None, 0, 100, lambda _: None))
 
 

@@ -115,7 +115,7 @@ class UrlBlobs:
 
 def _open_url(url: str) -> Blobs:
     response = _request(url, 0, 1)
-    if response.headers.get_content_type() == "text/html" and "Content-Type" in response.headers:
+    if response.headers.get_content_type() == "text/html":
         response.close()
         raise DownloadFailed(f"{url} is an HTML page.", remedy="Give the address of the file itself.")
     total = response.headers.get("Content-Range", "").rpartition("/")[2]
