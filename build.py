@@ -45,6 +45,8 @@ OPTIONS = (
 def set_up(groups: list[str], files: list[str], browser: bool = False) -> Path | None:
     """Python packages, downloaded files and the browser, at the same time; returns Chromium's path if asked for."""
     with only_one():
+        if browser:
+            chromium.find()  # a wrong $CHROMIUM is told before anything is fetched
         python = environment.create()
         with ThreadPoolExecutor(3) as pool:
             work = [pool.submit(environment.install, groups), pool.submit(assets.ensure, python, files)]

@@ -152,6 +152,8 @@ def open_server(folder: Path, models: Mapping[str, Path] | None = None, port: in
     handler = type("FolderHandler", (Handler,), {"folder": folder, "models": dict(models or {})})
     try:
         server = Server(("127.0.0.1", port), handler)
+    except OverflowError:
+        raise Failure(f"Port {port} is none: ports go from 0 to 65535. Choose another with --port.") from None
     except OSError as error:
         taken = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be opened ({error.strerror})"
         raise Failure(f"Port {port} {taken}. Choose another with --port.") from None

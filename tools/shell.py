@@ -26,7 +26,8 @@ class Failure(Exception):
 
 def say(text: str) -> None:
     """A line of progress, on stderr: stdout belongs to the answer."""
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{text}\n")  # one write: several threads talk
+    sys.stderr.flush()
 
 
 def run(
@@ -52,7 +53,8 @@ def _complaint(output: str) -> str:
     """The line that says most: the first that calls itself an error, else the last."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith(("error", "e:", "npm error", "fatal"))]
-    return (errors or lines[-1:] or ["it failed without a word"])[0].rstrip(".")[:300]
+    line = (errors or lines[-1:] or ["it failed without a word"])[0]
+    return line.removeprefix("ERROR: ").removeprefix("npm error ").rstrip(".")[:300]
 
 
 def find_program(name: str, debian_package: str, remedy: str) -> str:

@@ -146,6 +146,11 @@ def test_a_browser_that_leaves_harms_nobody(site, capfd):
     assert capfd.readouterr().err == ""
 
 
+def test_impossible_port(tmp_path):
+    with pytest.raises(Failure, match=r"Port 99999 is none: ports go from 0 to 65535\. Choose another with --port\."):
+        open_server(tmp_path, {}, 99999)
+
+
 def test_taken_port(site, tmp_path):
     port = urlsplit(site).port
     with pytest.raises(Failure, match=f"Port {port} is in use. Choose another with --port."):
