@@ -1,6 +1,6 @@
 // matvec_glu: y[f] = act(W[f, :] . norm(x)) * (W[F + f, :] . norm(x))
 //
-// norm as in matvec. A team of LANES lanes computes ROWS elements of y; lane l takes the blocks l, l + LANES, …
+// norm as in matvec. A team of LANES lanes computes ROWS / 2 elements of y; lane l takes the blocks l, l + LANES, …
 // Where W is split between the two rows of an element, STAGE 1 writes act(gate) alone and STAGE 2 multiplies by up.
 //
 //   quants  u32x4 [N, blocks, …]  read        a part of W, see docs/architecture.md
@@ -9,7 +9,7 @@
 //   norm    f32x4 [ceil(K / 4)]   read        used with NORM
 //   y       f32 [F]               read_write
 //   params  Params                uniform
-//   grid    spread(ceil(rows / (TEAMS * ROWS)))
+//   grid    spread(ceil(rows / (TEAMS * ROWS / 2)))
 
 struct Params {
   rows: u32,    // elements of y to compute
@@ -31,7 +31,7 @@ struct Params {
 override STAGE: u32 = 0;
 override LANES: u32 = 32; // a power of two
 override TEAMS: u32 = 2;
-override ROWS: u32 = 1;   // 1 or 2
+override ROWS: u32 = 2;   // 2 or 4
 
 //#include weight
 //#include normed_input
@@ -60,7 +60,7 @@ fn matvec_glu(
   @builtin(local_invocation_index) local: u32,
 ) {
   let lane = local % LANES;
-  let first = (group.x + group.y * groups.x) * TEAMS * ROWS + local / LANES;
+  let first = (group.x + group.y * groups.x) * TEAMS * (ROWS / 2) + local / LANES;
   let row0 = min(first, params.rows - 1);
   let row1 = min(first + TEAMS, params.rows - 1);
   let starts = (vec4<u32>(params.gate, params.up, params.gate, params.up)
@@ -76,10 +76,10 @@ fn matvec_glu(
     if (STAGE != 1) {
       sums.y += weight_dot(starts.y + block, &input.values, input.sum);
     }
-    if (ROWS > 1 && STAGE != 2) {
+    if (ROWS > 2 && STAGE != 2) {
       sums.z += weight_dot(starts.z + block, &input.values, input.sum);
     }
-    if (ROWS > 1 && STAGE != 1) {
+    if (ROWS > 2 && STAGE != 1) {
       sums.w += weight_dot(starts.w + block, &input.values, input.sum);
     }
   }
@@ -101,7 +101,7 @@ fn matvec_glu(
   }
   if (lane == 0) {
     store(first, sums.x, sums.y);
-    if (ROWS > 1) {
+    if (ROWS > 2) {
       store(first + TEAMS, sums.z, sums.w);
     }
   }

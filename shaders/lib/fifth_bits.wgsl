@@ -2,9 +2,9 @@
 
 //#include nibbles
 
-// Sixteen bits as sixteen bytes, each bit in place 4 of its byte. The product puts copies of four bits
-// 7 places apart, which brings bit i to place 8 * i.
+// Sixteen bits as sixteen bytes, each bit in place 4 of its byte. A product puts copies of four bits 7 places apart,
+// which brings the next bit to the next byte.
 fn spread_bits(bits: u32) -> vec4<u32> {
-  let fours = (vec4<u32>(bits) >> vec4<u32>(0, 4, 8, 12)) & vec4<u32>(15);
-  return ((fours * 0x00204081) & vec4<u32>(0x01010101)) << vec4<u32>(4);
+  let fours = vec4<u32>(bits, bits, bits >> 8, bits >> 8) & vec4<u32>(0x0f, 0xf0, 0x0f, 0xf0);
+  return (fours * vec4<u32>(0x02040810, 0x00204081, 0x02040810, 0x00204081)) & vec4<u32>(0x10101010);
 }

@@ -7,8 +7,8 @@ override ALIGNED: bool = true; // cols is a multiple of 32
 
 struct Input {
   values: array<vec4<f32>, 8>,
-  sum: f32,     // of values
-  squares: f32, // of x, before the norm's weight
+  sum: vec4<f32>, // of values, by component
+  squares: f32,   // of x, before the norm's weight
 }
 
 fn input4(at: u32) -> vec4<f32> {
@@ -36,6 +36,6 @@ fn load_input(block: u32) -> Input {
     );
   }
   let v = input.values;
-  input.sum = dot(v[0] + v[1] + v[2] + v[3] + v[4] + v[5] + v[6] + v[7], vec4<f32>(1));
+  input.sum = v[0] + v[1] + v[2] + v[3] + v[4] + v[5] + v[6] + v[7];
   return input;
 }

@@ -9,7 +9,7 @@ fn weight_block(block: u32) -> array<vec4<f32>, 8> {
   return bytes_block(low_nibbles(q), high_nibbles(q), d, -8 * d);
 }
 
-fn weight_dot(block: u32, x: ptr<function, array<vec4<f32>, 8>>, xsum: f32) -> f32 {
+fn weight_dot(block: u32, x: ptr<function, array<vec4<f32>, 8>>, xsum: vec4<f32>) -> f32 {
   let q = quants[block];
-  return scale_of(block) * (bytes_dot(low_nibbles(q), high_nibbles(q), x) - 8 * xsum);
+  return scale_of(block) * (bytes_dot(low_nibbles(q), high_nibbles(q), x) - dot(xsum, vec4<f32>(8)));
 }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from local_llm.errors import InvalidRequest
 from local_llm.gpu.kernel import Call, Kernel, pack, spread
 from local_llm.gpu.memory import Buffer
@@ -9,18 +12,37 @@ from local_llm.gpu.ports import Caps
 from local_llm.ops.shared import Shared
 from local_llm.ops.weight import BLOCK, Weight
 
-_TILE_ROWS, _TILE_TOKENS = 64, 32  # of matmul
 ACTIVATIONS = ("silu", "gelu")
 
 
-def team_shape(caps: Caps, blocks: int) -> dict[str, int]:
-    """LANES, TEAMS and ROWS of the matrix-vector kernels for rows of so many blocks."""
+@dataclass(frozen=True)
+class Variant:
+    """Which of a kernel's files runs, with which constants, and how many rows of W one workgroup takes."""
+
+    suffix: str
+    constants: Mapping[str, int]
+    rows: int
+
+
+# Measured on SwiftShader, see docs/log.md: there every load costs some 60 cycles and a barrier thousands.
+_SERIAL = Variant("_serial", {"LANES": 4, "ROWS": 16}, 64)
+_TILED = Variant("", {}, 64)
+
+
+def matvec_variant(caps: Caps, blocks: int) -> Variant:
+    """For matvec and matvec_glu, for rows of so many blocks."""
     if caps.software:
-        return {"LANES": 1, "TEAMS": 8, "ROWS": 4}
+        return _SERIAL
     lanes = 32
     while lanes > blocks:
         lanes //= 2
-    return {"LANES": lanes, "TEAMS": 64 // lanes, "ROWS": 1}
+    teams = 64 // lanes
+    return Variant("", {"LANES": lanes, "TEAMS": teams, "ROWS": 2}, 2 * teams)
+
+
+def matmul_variant(caps: Caps) -> tuple[Variant, int]:
+    """Also how many tokens one workgroup takes."""
+    return (_SERIAL, 4) if caps.software else (_TILED, 32)
 
 
 def _aligned(weight: Weight) -> bool:
@@ -47,22 +69,22 @@ def matvec(
     row_offset: int = 0,
 ) -> list[Call]:
     """y[row_offset:] (+)= W norm(x) (+ bias) for f32 x [K], norm [K], bias [N]; without norm, of x as it is."""
-    shape = team_shape(s.caps, weight.blocks)
+    variant = matvec_variant(s.caps, weight.blocks)
     kernel = Kernel.of(
-        "matvec",
+        "matvec" + variant.suffix,
         {"weight": weight.format},
         NORM=norm is not None,
         ALIGNED=_aligned(weight),
         BIAS=bias is not None,
         ADD=add,
-        **shape,
+        **variant.constants,
     )
     calls = []
     for part in weight.parts:
         buffers = (part.quants, part.scales, x, norm or s.dummy, bias or s.dummy, y)
         y_start = row_offset + part.row_start
         params = pack(part.rows, weight.cols, weight.blocks, y_start, part.row_start, float(eps))
-        grid = spread(-(-part.rows // (shape["TEAMS"] * shape["ROWS"])), s.caps.max_workgroups)
+        grid = spread(-(-part.rows // variant.rows), s.caps.max_workgroups)
         calls.append(Call(kernel, buffers, grid, params))
     return calls
 
@@ -78,22 +100,21 @@ def matvec_glu(
     activation: str = "silu",
 ) -> list[Call]:
     """y = act(W[:F] norm(x)) ⊙ (W[F:] norm(x)) for f32 x [K], y [F], W [2F, K]."""
-    shape = team_shape(s.caps, weight.blocks)
-    shape["ROWS"] = max(1, shape["ROWS"] // 2)  # each has two rows of W
+    variant = matvec_variant(s.caps, weight.blocks)
     width = weight.rows // 2
     calls = []
     for quants, scales, stage, first, rows, gate, up in _glu_pieces(weight, width):
         kernel = Kernel.of(
-            "matvec_glu",
+            "matvec_glu" + variant.suffix,
             {"weight": weight.format},
             NORM=norm is not None,
             ALIGNED=_aligned(weight),
             GELU=is_gelu(activation),
             STAGE=stage,
-            **shape,
+            **variant.constants,
         )
         params = pack(rows, weight.cols, weight.blocks, first, gate, up, float(eps))
-        grid = spread(-(-rows // (shape["TEAMS"] * shape["ROWS"])), s.caps.max_workgroups)
+        grid = spread(-(-2 * rows // variant.rows), s.caps.max_workgroups)
         calls.append(Call(kernel, (quants, scales, x, norm or s.dummy, y), grid, params))
     return calls
 
@@ -127,12 +148,20 @@ def matmul(
     row_offset: int = 0,
 ) -> list[Call]:
     """y[:, row_offset : row_offset + N] (+)= x Wᵀ (+ bias) for f32 x [T, K], y [T, y_stride], bias [N]."""
-    kernel = Kernel.of("matmul", {"weight": weight.format}, ALIGNED=_aligned(weight), BIAS=bias is not None, ADD=add)
+    variant, tile_tokens = matmul_variant(s.caps)
+    kernel = Kernel.of(
+        "matmul" + variant.suffix,
+        {"weight": weight.format},
+        ALIGNED=_aligned(weight),
+        BIAS=bias is not None,
+        ADD=add,
+        **variant.constants,
+    )
     calls = []
     for part in weight.parts:
         buffers = (part.quants, part.scales, x, bias or s.dummy, y, s.step)
         y_start = row_offset + part.row_start
         params = pack(part.rows, weight.cols, weight.blocks, y_stride, y_start, part.row_start)
-        grid = (-(-tokens // _TILE_TOKENS), -(-part.rows // _TILE_ROWS), 1)
+        grid = (-(-tokens // tile_tokens), -(-part.rows // variant.rows), 1)
         calls.append(Call(kernel, buffers, grid, params))
     return calls
