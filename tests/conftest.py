@@ -14,7 +14,15 @@ if IN_PAGE:
     from pyodide.ffi import run_sync as wait  # pyright: ignore[reportMissingImports]
 else:
     _loop = asyncio.new_event_loop()
-    wait = _loop.run_until_complete
+
+    def wait(task):
+        """Run to the end, also while Playwright's loop, which its synchronous face leaves open, is suspended."""
+        outer = asyncio._get_running_loop()
+        asyncio._set_running_loop(None)
+        try:
+            return _loop.run_until_complete(task)
+        finally:
+            asyncio._set_running_loop(outer)
 
 
 @pytest.hookimpl(tryfirst=True)
