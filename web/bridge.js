@@ -334,3 +334,19 @@ async function* iterate(stream, signal, release) {
     stream.destroy();
   }
 }
+
+// ---- a custom element ----
+
+// A class for customElements.define; `handle(what, element, detail)` is Python's ear for its hooks and clicks.
+export const elementClass = (attributes, handle) =>
+  class extends HTMLElement {
+    static observedAttributes = JSON.parse(attributes);
+    constructor() {
+      super();
+      this.attachShadow({ mode: "open" }).addEventListener("click", (event) => handle("click", this, event.target));
+    }
+    connectedCallback() { handle("connected", this); }
+    disconnectedCallback() { handle("disconnected", this); }
+    attributeChangedCallback(name) { handle("attribute", this, name); }
+    doing(action) { return () => handle("act", this, action); }
+  };

@@ -57,7 +57,9 @@ class Entry:
             return f"Architecture {self.architecture} is not supported yet."
         types = self.tensor_types or _MIXTURES.get(self.quantization, (self.quantization,))
         missing = sorted({kind for kind in types if kind not in BY_NAME or BY_NAME[kind].format is None})
-        return f"Tensor type {' and '.join(missing)} is not supported yet." if missing else ""
+        if len(missing) == 1:
+            return f"Tensor type {missing[0]} is not supported yet."
+        return f"Tensor types {' and '.join(missing)} are not supported yet." if missing else ""
 
     @property
     def estimated_bytes(self) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
-from local_llm import runtime
 from local_llm.gpu.ports import Host
+from local_llm.service import Service
 
 
 def default_host() -> Host:
@@ -17,8 +18,8 @@ def default_host() -> Host:
     return host()
 
 
-class LocalLLM(runtime.LocalLLM):
-    """A private language model on this device's GPU. See runtime.LocalLLM for its methods."""
+class LocalLLM(Service):
+    """A private language model on this device's GPU. See runtime.LocalLLM and service.Service for its methods."""
 
-    def __init__(self, host: Host | None = None) -> None:
-        super().__init__(host or default_host())
+    def __init__(self, host: Host | None = None, **given: Any) -> None:
+        super().__init__(host or default_host(), **given)

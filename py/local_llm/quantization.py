@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from local_llm.formats.gguf import GGUF
@@ -19,8 +19,16 @@ class Storage:
     tensors_by_type: dict[str, int]
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
+        """JSON-able; types as a list, because the names of types are data and not to be renamed."""
+        kinds = self.bytes_by_type
+        return {
+            "weights": self.weights,
+            "nbytes": self.nbytes,
+            "bits_per_weight": self.bits_per_weight,
+            "tensor_types": [
+                {"type": kind, "bytes": kinds[kind], "tensors": self.tensors_by_type[kind]} for kind in kinds
+            ],
+        }
 
 
 def storage_of(gguf: GGUF) -> Storage:

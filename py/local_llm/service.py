@@ -212,9 +212,9 @@ class Service(runtime.LocalLLM):
             "performance": self.performance.report(),
         }
 
-    async def analytics(self) -> dict[str, Any]:
-        """Per model that was ever loaded here: how it is stored and how fast it was. Kept across visits, never sent."""
-        return dict((await self.settings.restore()).measured)
+    async def analytics(self) -> list[dict[str, Any]]:
+        """Of each model that was ever loaded here: how it is stored and how fast it was. Kept, never sent."""
+        return [{"model": model, **facts} for model, facts in (await self.settings.restore()).measured.items()]
 
     async def set_memory_budget(self, nbytes: int | None) -> None:
         """GPU bytes beyond which memory-warning is due; None: no budget. Kept across visits."""
@@ -247,7 +247,7 @@ class Service(runtime.LocalLLM):
                 {
                     "file_bytes": loaded.file_bytes,
                     "bits_per_weight": round(storage.bits_per_weight, 3),
-                    "bytes_by_type": storage.bytes_by_type,
+                    "tensor_types": storage.describe()["tensor_types"],
                     "gpu_bytes": loaded.memory.nbytes,
                     "load_seconds": round(self._host.clock() - self._load_started, 3),
                 },

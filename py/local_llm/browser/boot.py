@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -13,15 +15,16 @@ from local_llm.browser.blobs import open_blobs
 from local_llm.browser.bridge import MODULE
 from local_llm.browser.device import open_device
 from local_llm.browser.element import PageView
-from local_llm.browser.face import Face
+from local_llm.browser.face import Face, camel
+from local_llm.browser.injected import event_bus, state_manager
 from local_llm.browser.store import BrowserStore
 from local_llm.browser.tokenizer import tokenizer_opener
+from local_llm.browser.widget import Widgets
+from local_llm.catalog import built_in
 from local_llm.events import NAMES
 from local_llm.gpu.ports import Host
 from local_llm.page.chat import ChatPage
-from local_llm.runtime import LocalLLM
-
-DEFAULT_MODEL = "models/SmolLM2-135M-Instruct.Q4_1.gguf"  # beside local-llm.js
+from local_llm.service import Service
 
 
 def host() -> Host:
@@ -36,18 +39,33 @@ def host() -> Host:
 
 
 def install() -> Any:
-    """Make the service, tie its events to `window`, start the demo page where there is one; the JavaScript face."""
+    """Make the service, tie its events to the page, define the widget, start the demo page; the JavaScript face."""
     bridge = import_module(MODULE)
-    runtime = LocalLLM(host())
-    model = str(js.URL.new(DEFAULT_MODEL, bridge.site).href)
-    face = Face(runtime, model, bridge.emit)
+    service = Service(host(), catalog=built_in(str(bridge.site)), state_manager=state_manager())
+    face = Face(service, _emitter(bridge))
     for name in NAMES:
-        runtime.on(name, lambda detail, name=name: face.emit(name, detail))
+        service.on(name, lambda detail, name=name: face.emit(name, detail))
     root = js.document.querySelector("[data-local-llm-page]")
     if root:  # JavaScript's null is not None
         wanted = js.URL.new(js.location.href).searchParams.get("model")
-        ChatPage(runtime, PageView(root), str(wanted or model)).start()
-    return bridge.makeService(face.names_json(), create_proxy(face.invoke))
+        ChatPage(service, PageView(root), str(wanted) if wanted else None).start()
+    widgets = Widgets(bridge, service)
+    widgets.face = bridge.makeService(face.names_json(), create_proxy(face.invoke))
+    widgets.face.widget = js.JSON.parse(json.dumps(camel(service.widget)))
+    widgets.define()
+    return widgets.face
+
+
+def _emitter(bridge: Any) -> Callable[[str, str], None]:
+    """Tells `window`, and the page's own event bus where it gave one."""
+    bus = event_bus()
+
+    def emit(name: str, detail: str) -> None:
+        bridge.emit(name, detail)
+        if bus is not None:
+            bus.emit(name, js.JSON.parse(detail))
+
+    return emit
 
 
 def _beside_site(name: str) -> str | None:

@@ -15,10 +15,8 @@ from typing import Any
 import numpy as np
 from pyodide.ffi import create_proxy, to_js
 
-from local_llm.browser.bridge import load_bridge
-from local_llm.browser.device import adapter_name, find_adapter, is_software
 from local_llm.errors import InvalidRequest, LocalLLMError
-from local_llm.runtime import LocalLLM
+from local_llm.service import Service
 
 LOADING = {"contextSize": "context_size"}
 GENERATION = {
@@ -35,25 +33,34 @@ GENERATION = {
     "seed": "seed",
     "stop": "stop",
 }
-AT_ONCE = {"interrupt", "getStatus", "isReady", "isLoading", "getProgress", "getCurrentModel", "getError"}
+AT_ONCE = {
+    *("interrupt", "getStatus", "isReady", "isLoading", "getProgress", "getCurrentModel", "getError"),
+    "getAvailableModels",
+}
 
 
 class Face:
-    """Calls by JavaScript name. default_model: what init() loads unasked; emit(name, json): tells `window`."""
+    """Calls by JavaScript name. emit(name, json): tells the page."""
 
-    def __init__(self, runtime: LocalLLM, default_model: str, emit: Callable[[str, str], Any]) -> None:
+    def __init__(self, runtime: Service, emit: Callable[[str, str], Any]) -> None:
         self._runtime = runtime
-        self._default_model = default_model
         self._emit = emit
         self._table: dict[str, Callable[..., Any]] = {
             "init": self._init,
             "switchModel": self._init,
+            "retry": lambda: runtime.retry(),
             "unload": lambda: runtime.unload(),
             "chat": lambda messages, options=None: runtime.chat(messages, **renamed(options, GENERATION)),
             "complete": lambda prompt, options=None: runtime.complete(prompt, **renamed(options, GENERATION)),
             "logits": lambda ids: runtime.logits(ids),
             "interrupt": lambda: runtime.interrupt(),
-            "checkWebGPU": self._check_webgpu,
+            "checkWebGPU": lambda: runtime.check_webgpu(),
+            "getAvailableModels": lambda: runtime.available_models(),
+            "loadCatalog": lambda url: runtime.load_catalog(url),
+            "setOptions": lambda options: runtime.set_options(renamed(options, GENERATION)),
+            "getOptions": lambda: runtime.get_options(),
+            "setMemoryBudget": lambda nbytes=None: runtime.set_memory_budget(nbytes),
+            "getAnalytics": lambda: runtime.analytics(),
             "getRuntimeInfo": lambda: runtime.runtime_info(),
             "getStatus": lambda: runtime.status(),
             "isReady": lambda: runtime.status()["is_ready"],
@@ -89,15 +96,7 @@ class Face:
             return _error(error)
 
     def _init(self, model: Any = None, options: Mapping[str, Any] | None = None) -> Awaitable[None]:
-        return self._runtime.init(self._default_model if model is None else model, **renamed(options, LOADING))
-
-    async def _check_webgpu(self) -> dict[str, Any]:
-        try:
-            _, info = await find_adapter(await load_bridge())
-        except LocalLLMError as error:
-            self.emit("error", {"name": type(error).__name__, "message": error.message, "remedy": error.remedy})
-            return {"available": False, "error": error.message, "remedy": error.remedy}
-        return {"available": True, "adapter": adapter_name(info), "software_adapter": is_software(info)}
+        return self._runtime.init(model, **renamed(options, LOADING))
 
 
 class Stream:

@@ -20,7 +20,7 @@ class ChatPage:
     What the page shows follows the runtime's events, whoever caused them.
     """
 
-    def __init__(self, runtime: LocalLLM, view: View, default_model: str) -> None:
+    def __init__(self, runtime: LocalLLM, view: View, default_model: str | None) -> None:
         self._runtime = runtime
         self._view = view
         self._source: Any = default_model
@@ -140,6 +140,8 @@ class ChatPage:
 
 
 def _name(source: object) -> str:
+    if source is None:
+        return "Default model"
     return source.rsplit("/", 1)[-1] if isinstance(source, str) else str(getattr(source, "name", "model"))
 
 
