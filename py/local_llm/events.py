@@ -41,7 +41,7 @@ class Events:
 
         return off
 
-    def emit(self, name: str, **detail: Any) -> None:
+    def emit(self, name: str, /, **detail: Any) -> None:
         for callback in tuple(self._callbacks[name]):
             try:
                 callback(detail)
