@@ -16,7 +16,7 @@ from tools.shell import CACHE, ROOT, run
 
 DIST = ROOT / "dist"
 _STAMP = CACHE / "site.stamp"
-_SOURCES = ("py", "shaders", "web", "index.html", "pyproject.toml", "README.md", "LICENSE", "assets.json")
+_SOURCES = ("py", "shaders", "web", "index.html", "bench.html", "pyproject.toml", "README.md", "LICENSE", "assets.json")
 _RENAMED = {"boot.js": "local-llm.js"}
 _PYODIDE_PACKAGES = ["numpy", "micropip"]
 _PURE = "markupsafe-3.0.4-py3-none-any.whl"
@@ -79,8 +79,8 @@ def _digest() -> str:
 
 
 def _copy_page(site: Path) -> None:
-    """index.html, the scripts and styles of web/, and the tokenizers' wasm build."""
-    for path in [ROOT / "index.html", *sorted((ROOT / "web").glob("*"))]:
+    """The pages, the scripts and styles of web/, and the tokenizers' wasm build."""
+    for path in [ROOT / "index.html", ROOT / "bench.html", *sorted((ROOT / "web").glob("*"))]:
         if path.is_file():
             shutil.copy(path, site / _RENAMED.get(path.name, path.name))
     shutil.copy(assets.FOLDER / "tokenizers.js", site)

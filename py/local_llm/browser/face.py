@@ -16,6 +16,7 @@ import numpy as np
 from pyodide.ffi import create_proxy, to_js
 
 from local_llm.errors import InvalidRequest, LocalLLMError
+from local_llm.page.bench import Suite, measure
 from local_llm.service import Service
 
 LOADING = {"contextSize": "context_size"}
@@ -32,6 +33,15 @@ GENERATION = {
     "frequencyPenalty": "frequency_penalty",
     "seed": "seed",
     "stop": "stop",
+    "ignoreEos": "ignore_eos",
+}
+MEASURE = {
+    "promptTokens": "prompt_tokens",
+    "newTokens": "new_tokens",
+    "runs": "runs",
+    "temperature": "temperature",
+    "topK": "top_k",
+    "topP": "top_p",
 }
 AT_ONCE = {
     *("interrupt", "getStatus", "isReady", "isLoading", "getProgress", "getCurrentModel", "getError"),
@@ -60,6 +70,7 @@ class Face:
             "setOptions": lambda options: runtime.set_options(renamed(options, GENERATION)),
             "getOptions": lambda: runtime.get_options(),
             "setMemoryBudget": lambda nbytes=None: runtime.set_memory_budget(nbytes),
+            "measure": lambda options=None: measure(runtime, Suite(**renamed(options, MEASURE))),
             "getAnalytics": lambda: runtime.analytics(),
             "getRuntimeInfo": lambda: runtime.runtime_info(),
             "getStatus": lambda: runtime.status(),

@@ -17,6 +17,8 @@ class Suite:
     new_tokens: int = 192
     runs: int = 3
     temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
 
 
 async def measure(llm: LocalLLM, suite: Suite) -> dict[str, Any]:
@@ -32,7 +34,7 @@ async def measure(llm: LocalLLM, suite: Suite) -> dict[str, Any]:
         "gpu_bytes": info["gpu_bytes"],
         "prompt_tokens": suite.prompt_tokens,
         "new_tokens": suite.new_tokens,
-        "temperature": suite.temperature,
+        "sampling": {"temperature": suite.temperature, "top_k": suite.top_k, "top_p": suite.top_p},
         "warm_up": runs[0],
         "runs": kept,
         "decode_tokens_per_second": _median([run["decode_tokens_per_second"] for run in kept]),
@@ -42,9 +44,8 @@ async def measure(llm: LocalLLM, suite: Suite) -> dict[str, Any]:
 
 async def _one(llm: LocalLLM, suite: Suite, salt: int) -> dict[str, Any]:
     ids = [(7 * i + 13 * salt + 100) % 1000 for i in range(suite.prompt_tokens)]
-    reply = await llm.complete(
-        ids, max_tokens=suite.new_tokens, ignore_eos=True, temperature=suite.temperature, seed=salt
-    )
+    options = {"temperature": suite.temperature, "top_k": suite.top_k, "top_p": suite.top_p, "seed": salt}
+    reply = await llm.complete(ids, max_tokens=suite.new_tokens, ignore_eos=True, **options)
     assert isinstance(reply, Reply)
     first = reply.time_to_first_token or 0.0
     return {
