@@ -64,19 +64,25 @@ class LocalLLM:
         """Load a model: a URL, a path, a file object of the host, or GGUF bytes.
 
         context_size: positions in the key-value cache; default min(4096, what the model was trained for).
-        A second call for the same model during loading joins the first. Raises any LocalLLMError; after an error
-        no GPU bytes are held and the next init works.
+        A second call for the same model during loading joins the first. Raises any LocalLLMError, NotReady where
+        unload() stopped the load; after an error no GPU bytes are held and the next init works.
         """
-        if self._loading is not None:
-            if self._loading_source == (model, context_size):
-                return await asyncio.shield(self._loading)
+        if self._loading is None:
+            self._loading_source = (model, context_size)
+            self._loading = asyncio.ensure_future(self._load(model, context_size))
+            self._loading.add_done_callback(self._load_ended)
+        elif self._loading_source != (model, context_size):
             raise Busy(f"Another model is being loaded; '{model}' was asked for.", remedy="Await that load first.")
-        self._loading_source = (model, context_size)
-        self._loading = asyncio.ensure_future(self._load(model, context_size))
+        loading = self._loading
         try:
-            await asyncio.shield(self._loading)
-        finally:
-            self._loading = None
+            await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            if not loading.cancelled():
+                raise
+            raise NotReady(f"The load of '{model}' was stopped.", remedy="Call init() again.") from None
+
+    def _load_ended(self, loading: asyncio.Task[None]) -> None:
+        self._loading = None
 
     async def _load(self, source: Any, context_size: int | None) -> None:
         self.state.phase, self.state.progress, self.state.error = "loading", 0.0, None
@@ -94,7 +100,10 @@ class LocalLLM:
             if memory is not None:
                 self.state.peak_bytes = memory.peak
                 memory.close()
-            self._failed(error)
+            if isinstance(error, asyncio.CancelledError):
+                self._left(name)
+            else:
+                self._failed(error)
             raise
         self.state.phase, self.state.model = "ready", self._loaded.name
         self._say(1.0, "Ready")
@@ -152,10 +161,11 @@ class LocalLLM:
         self._events.emit("error", name=type(error).__name__, message=_message(error), remedy=remedy)
 
     async def unload(self) -> None:
-        """Stop a running generation and free all GPU memory. Without a model, does nothing."""
+        """Stop a running load or generation and free all GPU memory. Without a model, does nothing."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait([self._loading])
         await self._free()
-        if self.state.phase == "ready":
-            self.state.phase, self.state.progress = "empty", 0.0
 
     async def _free(self) -> None:
         loaded = self._loaded
@@ -167,8 +177,12 @@ class LocalLLM:
                 return
             self._loaded = None
             loaded.memory.close()
-            self.state.model, self.state.gpu_bytes = None, 0
-            self._events.emit("unloaded", model=loaded.name)
+            self._left(loaded.name, "loading" if self.state.phase == "loading" else "empty")
+
+    def _left(self, name: str, phase: str = "empty") -> None:
+        self.state.phase, self.state.progress = phase, 0.0
+        self.state.model, self.state.gpu_bytes = None, 0
+        self._events.emit("unloaded", model=name)
 
     async def switch_model(self, model: Any, *, context_size: int | None = None) -> None:
         """Free the present model, then load another."""
@@ -189,7 +203,8 @@ class LocalLLM:
         """Answer a conversation: [{"role": "system" | "user" | "assistant", "content": str}, …].
 
         options: max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty,
-        frequency_penalty, seed, stop, ignore_eos (go on past the model's end token). when_busy: "wait" (in order) or "raise" (Busy).
+        frequency_penalty, seed, stop, ignore_eos (go on past the model's end token). when_busy: "wait" (in order)
+        or "raise" (Busy).
         Returns a Reply, or with stream=True an async generator of Chunks; closing it stops the GPU work.
         """
         loaded = self._require()

@@ -60,7 +60,7 @@ def test_loading_anew_is_not_an_error():
     ("state", "ids"),
     [
         ("disabled", ["load-model"]),
-        ("loading", []),
+        ("loading", ["stop-loading"]),
         ("active", ["stop-generation"]),
         ("idle", ["unload-model"]),
         ("error", ["retry", "load-model"]),

@@ -71,7 +71,10 @@ def test_loading_shows_bytes_rate_and_time_left():
     assert (bar.attributes["value"], bar.attributes["max"]) == ("0.432", "1")
     assert bar.attributes["aria-label"] == "Loading a"
     assert "43% loaded · 42.1 MB of 98.4 MB · 12.0 MB/s · 4.7 s left · Loading weights" in text_of(view)
-    assert all("disabled" in button.attributes for button in tags(view, "button"))
+    rows = find_all(view, data_action="switch-model")
+    assert len(rows) == 3
+    assert all("disabled" in button.attributes for button in rows)
+    assert [button.attributes["data-action"] for button in find_all(view, part="button")] == ["stop-loading"]
 
 
 def test_ready_shows_memory_statistics_and_adapter():

@@ -35,6 +35,7 @@ async def act(service: Service, action: str, model: str | None = None) -> None:
         "switch-model": lambda: service.switch_model(model),
         "retry": service.retry,
         "unload-model": service.unload,
+        "stop-loading": service.unload,
         "stop-generation": service.interrupt,
     }
     step = steps.get(action)

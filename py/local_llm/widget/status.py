@@ -21,6 +21,7 @@ class Control:
 
 LOAD = Control("load-model", "⚡ Load Model")
 UNLOAD = Control("unload-model", "⛶ Unload Model")
+STOP_LOADING = Control("stop-loading", "■ Stop")
 STOP = Control("stop-generation", "■ Stop")
 RETRY = Control("retry", "↻ Retry")
 
@@ -53,7 +54,7 @@ def controls(snapshot: Snapshot) -> list[Control]:
     state = state_of(snapshot)
     return {
         "disabled": [LOAD],
-        "loading": [],
+        "loading": [STOP_LOADING],
         "active": [STOP],
         "idle": [UNLOAD],
         "error": [RETRY, LOAD],
