@@ -1,6 +1,7 @@
 """Chat templates: what Hugging Face's environment offers, what is refused, and that none can hang or fill memory."""
 
 import time
+import tracemalloc
 
 import pytest
 
@@ -111,46 +112,73 @@ def test_a_base_model_points_to_complete(template):
 
 # Hostile templates
 
+TOO_LONG, TOO_MANY = "it builds more than", "it takes more than"
+GROW = "{% set n = namespace(s=START) %}{% for a in range(40) %}{% set n.s = STEP %}{% endfor %}"
+
+
+def grow(start, step):
+    return GROW.replace("START", start).replace("STEP", step)
+
+
 HOSTILE = {
-    "broken syntax": "{% for %}",
-    "deep nesting": "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
-    "an undefined call": "{{ nothing() }}",
-    "a huge range": "{% for a in range(10**9) %}{% endfor %}",
-    "nested loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-    "doubling by +": "{% set n = namespace(s='ab') %}{% for a in range(60) %}{% set n.s = n.s + n.s %}{% endfor %}",
-    "doubling by ~": "{% set n = namespace(s='ab') %}{% for a in range(60) %}{% set n.s = n.s ~ n.s %}{% endfor %}",
-    "doubling a list": "{% set n = namespace(s=[1]) %}{% for a in range(60) %}{% set n.s = n.s + n.s %}{% endfor %}",
-    "doubling by join": "{% set n = namespace(s='ab') %}{% for a in range(60) %}{% set n.s = [n.s, n.s]|join(n.s) %}"
-    "{% endfor %}",
-    "squaring": "{% set n = namespace(s=10) %}{% for a in range(60) %}{% set n.s = n.s * n.s %}{% endfor %}",
-    "a power": "{{ 10 ** 10 ** 10 }}",
-    "repetition": "{{ 'a' * 10**10 }}",
-    "repeating a list": "{{ [1] * 10**10 }}",
-    "padding": "{{ 'a'.ljust(10**10) }}",
-    "a wide filter": "{{ 'a' | center(10**10) }}",
-    "a wide format": "{{ '{:>10000000000}'.format('a') }}",
-    "a wide % format": "{{ '%10000000000s' % 'a' }}",
-    "replacing": "{% set a = 'a' * 100000 %}{{ a.replace('a', a) }}",
-    "the replace filter": "{% set a = 'a' * 100000 %}{{ a | replace('a', a) }}",
-    "long output": "{% for a in range(9999) %}{{ 'a' * 9999 }}{% endfor %}",
-    "recursion": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
-    "branching recursion": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(90) }}",
-    "python's insides": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
-    "the environment": "{{ self._TemplateReference__context.environment }}{{ joiner.__init__.__globals__ }}",
-    "changing the messages": "{{ messages.append(1) }}",
-    "division by zero": "{{ 1 / 0 }}",
-    "a wrong type": "{{ messages + 1 }}",
-    "another file": "{% include '/etc/passwd' %}",
+    "broken syntax": ("{% for %}", "Expected an expression"),
+    "deep nesting": ("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "recursion"),
+    "an undefined call": ("{{ nothing() }}", "'nothing' is undefined"),
+    "a huge range": ("{% for a in range(10**9) %}{% endfor %}", "number beyond|Range too big"),
+    "nested loops": ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}", TOO_MANY),
+    "doubling by +": (grow("'ab'", "n.s + n.s"), TOO_LONG),
+    "doubling by ~": (grow("'ab'", "n.s ~ n.s"), TOO_LONG),
+    "doubling a list": (grow("[1]", "n.s + n.s"), TOO_LONG),
+    "squaring by join": (grow("'ab'", "[n.s, n.s, n.s] | join(n.s)"), TOO_LONG),
+    "squaring by str.join": (grow("'ab'", "n.s.join([n.s, n.s, n.s])"), TOO_LONG),
+    "squaring a number": (grow("10", "n.s * n.s"), "a huge number"),
+    "a power": ("{{ 10 ** 9999 }}", "a huge power"),
+    "repetition": ("{{ 'a' * 10**10 }}", TOO_LONG),
+    "repeating a list": ("{{ 10**10 * [1] }}", TOO_LONG),
+    "padding": ("{{ 'a'.ljust(10**7) }}", "a number beyond"),
+    "a wide filter": ("{{ 'a' | center(10**7) }}", "a number beyond"),
+    "a wide format": ("{{ '{:>10000000}'.format('a') }}", "a huge width"),
+    "a width as argument": ("{{ '{:>{}}'.format('a', 10**7) }}", "a number beyond"),
+    "a wide % format": ("{{ '%10000000s' % 'a' }}", "a huge width"),
+    "a width beside %": ("{{ '%*s' % (10**7, 'a') }}", "a huge width"),
+    "the format filter": ("{{ '%10000000s' | format('a') }}", TOO_LONG),
+    "replacing": ("{% set a = 'a' * 9999 %}{{ a.replace('a', a) }}", TOO_LONG),
+    "the replace filter": ("{% set a = 'a' * 9999 %}{{ a | replace('a', a) }}", TOO_LONG),
+    "translating": ("{% set a = 'a' * 9999 %}{{ a.translate({97: a}) }}", "it calls str.translate"),
+    "long output": ("{% for a in range(99) %}{{ 'a' * 9999 }}{% endfor %}", "it writes more than"),
+    "recursion": ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion"),
+    "branching recursion": (
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(90) }}",
+        TOO_MANY,
+    ),
+    "python's insides": ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "unsafe"),
+    "a function's globals": ("{{ raise_exception.__globals__.time }}", "unsafe"),
+    "changing the messages": ("{{ messages.append(1) }}", "unsafe"),
+    "division by zero": ("{{ 1 / 0 }}", "division by zero"),
+    "a wrong type": ("{{ messages + 1 }}", "concatenate list"),
+    "another file": ("{% include '/etc/passwd' %}", "no loader"),
 }
 
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_template_ends_in_a_typed_error_soon(case, monkeypatch):
-    monkeypatch.setattr("local_llm.text.sandbox._MAX_SECONDS", 1.0)
+    monkeypatch.setattr("local_llm.text.sandbox._MAX_STEPS", 5000)
+    template, reason = HOSTILE[case]
     start = time.monotonic()
-    with pytest.raises(UnsupportedModel, match="chat template cannot be used"):
-        once(HOSTILE[case])
+    tracemalloc.start()
+    with pytest.raises(UnsupportedModel, match=f"chat template cannot be used: .*{reason}"):
+        once(template)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 80 << 20
     assert time.monotonic() - start < 20
+
+
+def test_time_is_bounded_too(monkeypatch):
+    monkeypatch.setattr("local_llm.text.sandbox._MAX_SECONDS", 0.05)
+    monkeypatch.setattr("local_llm.text.sandbox._MAX_STEPS", 1_000_000)
+    with pytest.raises(UnsupportedModel, match=TOO_MANY):
+        once(HOSTILE["nested loops"][0])
 
 
 def test_a_template_cannot_switch_the_bounds_off():

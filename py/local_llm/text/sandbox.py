@@ -6,7 +6,7 @@ import functools
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -20,7 +20,8 @@ from jinja2.visitor import NodeTransformer
 
 _MAX_STEPS = 200_000  # turns of loops and calls of macros, in one rendering
 _MAX_SECONDS = 3.0
-_MAX_LENGTH = 4 << 20  # of an intermediate text or list
+_MAX_LENGTH = 4 << 20  # characters of an intermediate text
+_MAX_ITEMS = 1 << 17  # of an intermediate list
 _MAX_WIDTH = 1 << 16  # of a number handed to a function, which may be a width to pad to
 _MAX_BITS = 256  # of an intermediate number
 _STR_FORBIDDEN = frozenset({"translate", "maketrans", "format_map", "encode"})
@@ -152,14 +153,16 @@ def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
 def _checked(value: Any) -> Any:
     if isinstance(value, int) and value.bit_length() > _MAX_BITS:
         raise SecurityError("it computes a huge number")
-    if isinstance(value, str | list | tuple | dict) and isinstance(value, Sized) and len(value) > _MAX_LENGTH:
-        raise SecurityError(f"it builds more than {_MAX_LENGTH} characters or items")
+    if isinstance(value, str) and len(value) > _MAX_LENGTH:
+        raise SecurityError(f"it builds more than {_MAX_LENGTH} characters")
+    if isinstance(value, list | tuple | dict) and len(value) > _MAX_ITEMS:
+        raise SecurityError(f"it builds more than {_MAX_ITEMS} items")
     return value
 
 
 def _check_product(count: int, length: int) -> None:
     if count * length > _MAX_LENGTH:
-        raise SecurityError(f"it builds more than {_MAX_LENGTH} characters or items")
+        raise SecurityError(f"it builds more than {_MAX_LENGTH} characters")
 
 
 def _check_widths(values: Iterable[Any]) -> None:
