@@ -73,7 +73,8 @@ def rig():
     def play(dispatches):
         step = shared.step.handle
         position, count, index, seed = struct.unpack_from("<4I", step)
-        rig.chunks.append((position, count))
+        if any(dispatch.pipeline == "embed" for dispatch in dispatches):
+            rig.chunks.append((position, count))
         if any(dispatch.pipeline == "pick" for dispatch in dispatches):
             last = struct.unpack_from("<I", tokens.handle, 4 * (count - 1))[0]
             struct.pack_into("<I", tokens.handle, 0, last + 1)

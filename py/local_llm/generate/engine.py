@@ -7,6 +7,7 @@ overwrites.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -28,8 +29,10 @@ RING = 1024
 MAX_BATCH = 32  # most decode steps in one submit
 IN_FLIGHT = 2  # batches queued ahead of the host
 BATCH_SECONDS = 0.016  # a batch's target length: one frame
-CHUNK_SECONDS = 0.010  # a prefill submit's target length
-FIRST_CHUNK = 64
+SUBMIT_SECONDS = 0.010  # a prefill submit's longest wanted length
+FIRST_PIECES = 4
+SLOW_PIECES = 16  # from here on each piece is waited for, so that an interruption takes effect within it
+MOST_PIECES = 256
 LOGITS_CHUNK = 32
 PLANS_KEPT = 16
 
@@ -43,7 +46,7 @@ class Request:
     prompt: tuple[int, ...]
     max_tokens: int
     stop_ids: frozenset[int]
-    sampling: SamplingParams = SamplingParams()
+    sampling: SamplingParams = field(default_factory=SamplingParams)
     seed: int = 0
 
 
@@ -70,9 +73,9 @@ class Engine:
         self._sampler: SamplerBuffers = allocate_sampler(
             model.memory, model.shared.caps, vocab, RING, model.tokens, self._ring
         )
-        self._plans: dict[object, Handle] = {}
+        self._plans: dict[object, list[Handle]] = {}
         self._held: list[int] = []  # ids whose keys and values the cache holds, from position 0
-        self._chunk = min(FIRST_CHUNK, model.max_chunk)
+        self._pieces = FIRST_PIECES  # submits that a prefill chunk is cut into
         self._step_seconds = BATCH_SECONDS
         self._stop = False
 
@@ -145,7 +148,7 @@ class Engine:
         self, request: Request, pending: deque[tuple[int, Awaitable[bytes]]], queued: int, goal: int
     ) -> int:
         """Keep the GPU fed: submit batches of decode steps until enough are in flight. Returns steps queued."""
-        plan = self._plan(("decode", _kind(request.sampling)), lambda: self._decode_calls(request.sampling))
+        (plan,) = self._plan(("decode", _kind(request.sampling)), 1, lambda: self._decode_calls(request.sampling))
         while len(pending) <= IN_FLIGHT and queued < goal:
             batch = max(1, min(MAX_BATCH, int(BATCH_SECONDS / self._step_seconds)))
             batch = min(batch, goal - queued, RING - queued % RING)
@@ -188,41 +191,47 @@ class Engine:
         cached = start
         self._held = self._held[:start]
         while start < len(ids) and not self._stop:
-            count = min(self._chunk, len(ids) - start)
+            count = min(self._model.max_chunk, len(ids) - start)
             last = start + count == len(ids)
             self._write_step(ids[start : start + count], start, request.seed)
-            kind = _kind(request.sampling) if last else None
-            sampling = request.sampling
-            before = self._clock()
-            self._device.submit(
-                self._plan(
-                    ("prefill", count, kind),
-                    lambda c=count, k=kind: self._prefill_calls(c, sampling if k else None),
-                )
-            )
-            await self._device.idle()
-            self._learn_chunk(count, self._clock() - before)
+            if not await self._run_chunk(count, request.sampling if last else None):
+                break
             self._held += ids[start : start + count]
             start += count
         return cached
 
-    def _learn_chunk(self, count: int, seconds: float) -> None:
-        if count < self._chunk:
-            return
-        if seconds < CHUNK_SECONDS / 2:
-            self._chunk = min(self._chunk * 2, self._model.max_chunk)
-        elif seconds > CHUNK_SECONDS * 1.5:
-            self._chunk = max(min(16, self._model.max_chunk), self._chunk // 2)
+    async def _run_chunk(self, count: int, sampling: SamplingParams | None) -> bool:
+        """One chunk in several submits, so that none holds the GPU for long and the page's frames get in between.
+
+        False where it was interrupted before its end.
+        """
+        key = ("prefill", count, sampling and _kind(sampling))
+        before = self._clock()
+        for piece in self._plan(key, self._pieces, lambda: self._prefill_calls(count, sampling)):
+            if self._stop:
+                return False
+            self._device.submit(piece)
+            if self._pieces >= SLOW_PIECES:
+                await self._device.idle()
+        await self._device.idle()
+        wanted = (self._clock() - before) / SUBMIT_SECONDS
+        self._pieces = min(MOST_PIECES, 1 << max(0, math.ceil(math.log2(max(wanted, 1e-3)))))
+        return True
 
     def _write_step(self, ids: Sequence[int], position: int, seed: int) -> None:
         self._device.write(self._model.tokens.handle, struct.pack(f"<{len(ids)}I", *ids))
         self._device.write(self._model.shared.step.handle, struct.pack("<4I", position, len(ids), 0, seed))
 
-    def _plan(self, key: object, calls: Callable[[], list[Call]]) -> Handle:
+    def _plan(self, key: object, pieces: int, calls: Callable[[], list[Call]]) -> list[Handle]:
+        """Recordings of about equal length that make one plan together."""
+        key = (key, pieces)
         if key not in self._plans:
             if len(self._plans) >= PLANS_KEPT:
                 self._plans.pop(next(iter(self._plans)))
-            self._plans[key] = self._compiler.record(calls())
+            listed = calls()
+            size = -(-len(listed) // pieces)
+            parts = [listed[i : i + size] for i in range(0, len(listed), size)]
+            self._plans[key] = [self._compiler.record(part) for part in parts]
         return self._plans[key]
 
     def _prefill_calls(self, count: int, sampling: SamplingParams | None) -> list[Call]:

@@ -34,7 +34,11 @@ def stacks(gguf: GGUF, config: Config) -> list[Stack]:
         wanted.append(one("output.weight", config.vocab, d))
     for i in range(config.layers):
         b = f"blk.{i}."
-        qkv = (Source(b + "attn_q.weight", q, d), Source(b + "attn_k.weight", kv, d), Source(b + "attn_v.weight", kv, d))
+        qkv = (
+            Source(b + "attn_q.weight", q, d),
+            Source(b + "attn_k.weight", kv, d),
+            Source(b + "attn_v.weight", kv, d),
+        )
         gate_up = (Source(b + "ffn_gate.weight", f, d), Source(b + "ffn_up.weight", f, d))
         wanted += [
             one(b + "attn_norm.weight", 1, d),
@@ -65,5 +69,3 @@ def head(model: Model, x: Buffer, tokens: int, logits: Buffer) -> list[Call]:
     """x f32 [T, D] → logits f32 [T, V]."""
     matrix = "output.weight" if "output.weight" in model.weights else "token_embd.weight"
     return project_normed(model, tokens, matrix, "output_norm.weight", x, logits)
-
-

@@ -159,4 +159,3 @@ def _scratch(config: Config, chunk: int, memory: Memory) -> Scratch:
         hidden=floats(config.ffn_width),
         last=memory.create(4 * config.width, "scratch"),
     )
-
