@@ -2,8 +2,8 @@
 //
 //   j <= step.position + t, and j > that - window where window > 0; softcap * tanh(s / softcap) where softcap > 0.
 //   A workgroup takes QUERIES queries of one head, each lane four of them (a vec4 holds one number per query), so that
-//   a loaded k or v serves four. Keys come in chunks of KEYS * E/4. A lane first scores KEYS keys, then sums one vec4
-//   column of v over the chunk. Online softmax: top[query] is the highest score so far.
+//   a loaded k or v serves four. Keys come in chunks of E. A lane first scores four keys, then sums one vec4 column of
+//   v over the chunk. Online softmax: top[query] is the highest score so far.
 //
 //   qkv      f32 [T, (H + 2K) E]   read         q rotated
 //   k_cache  u32 [K, C, E/2]       read         f16 pairs
@@ -22,6 +22,8 @@ struct Params {
   window: u32,
   scale: f32,
   softcap: f32,
+  heads: u32,
+  kv_heads: u32,
 }
 
 @group(0) @binding(0) var<storage, read> qkv: array<vec4<f32>>;
@@ -31,28 +33,68 @@ struct Params {
 @group(0) @binding(4) var<storage, read> step: Step;
 @group(0) @binding(5) var<uniform> params: Params;
 
-override HEADS: u32;
-override KV_HEADS: u32;
 override WIDTH: u32;
-override QUERIES: u32 = 16;
+override QUERIES: u32;
 override COLUMNS: u32 = WIDTH / 4;
 override QUERY_WORDS: u32 = QUERIES * COLUMNS;
 override LANES: u32 = QUERIES / 4 * COLUMNS;
-const KEYS = 2u;
-override CHUNK: u32 = KEYS * COLUMNS;
+override CHUNK: u32 = 4 * COLUMNS;
 override WEIGHTS: u32 = QUERIES / 4 * CHUNK;
 
 var<workgroup> queries: array<vec4<f32>, QUERY_WORDS>; // [query, column]
 var<workgroup> weights: array<vec4<f32>, WEIGHTS>;     // [four queries, key]
 var<workgroup> top: array<atomic<u32>, QUERIES>;
 
-// What four queries at `positions` score for key j; masked where a query does not see it.
-fn masked(scores: vec4<f32>, j: u32, positions: vec4<u32>) -> vec4<f32> {
-  var seen = vec4(j) <= positions;
-  if (params.window > 0) {
-    seen = seen & (vec4(j + params.window) > positions);
+fn key(row: u32, column: u32) -> vec4<f32> {
+  return halves(k_cache[row * COLUMNS + column]);
+}
+
+// q · k for four queries from `first` on and the keys of four rows: one column a key, one number a query.
+fn score(first: u32, rows: vec4<u32>) -> mat4x4<f32> {
+  var a = vec4<f32>();
+  var b = vec4<f32>();
+  var c = vec4<f32>();
+  var d = vec4<f32>();
+  for (var e = 0u; e < COLUMNS; e++) {
+    let q = mat4x4(
+      queries[first * COLUMNS + e],
+      queries[(first + 1) * COLUMNS + e],
+      queries[(first + 2) * COLUMNS + e],
+      queries[(first + 3) * COLUMNS + e],
+    );
+    a += key(rows.x, e) * q;
+    b += key(rows.y, e) * q;
+    c += key(rows.z, e) * q;
+    d += key(rows.w, e) * q;
   }
+  return mat4x4(a, b, c, d);
+}
+
+// What four queries at `positions` score for position j; MASKED where a query does not see it.
+fn masked(scores: vec4<f32>, j: u32, positions: vec4<u32>) -> vec4<f32> {
+  let recent = vec4(j + params.window) > positions;
+  let seen = (vec4(j) <= positions) & (recent | vec4(params.window == 0));
   return select(vec4(MASKED), capped(scores, params.softcap), seen);
+}
+
+fn raise_top(first: u32, scores: vec4<f32>) {
+  atomicMax(&top[first], order(scores.x));
+  atomicMax(&top[first + 1], order(scores.y));
+  atomicMax(&top[first + 2], order(scores.z));
+  atomicMax(&top[first + 3], order(scores.w));
+}
+
+fn tops(first: u32) -> vec4<f32> {
+  return vec4(
+    float_of(atomicLoad(&top[first])),
+    float_of(atomicLoad(&top[first + 1])),
+    float_of(atomicLoad(&top[first + 2])),
+    float_of(atomicLoad(&top[first + 3])),
+  );
+}
+
+fn weigh(scores: vec4<f32>, highest: vec4<f32>) -> vec4<f32> {
+  return select(exp(scores - highest), vec4(0.0), scores == vec4(MASKED));
 }
 
 @compute @workgroup_size(LANES)
@@ -62,70 +104,57 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
   if (tile >= step.count) {
     return;
   }
-  let rows = head / (HEADS / KV_HEADS) * params.context;
+  let row = head / (params.heads / params.kv_heads) * params.context;
   let column = lane % COLUMNS;
-  let four = lane / COLUMNS;
-  let mine = tile + four * 4;
-  let positions = vec4(step.position + mine) + vec4(0, 1, 2, 3);
+  let first = lane / COLUMNS * 4;
+  let live = tile + first < step.count;
+  let positions = vec4(step.position + tile + first) + vec4(0, 1, 2, 3);
+  let list = first * COLUMNS; // of this lane's queries in weights: first / 4 * CHUNK
   for (var i = lane; i < QUERY_WORDS; i += LANES) {
-    let t = tile + i / COLUMNS;
-    if (t < step.count) {
-      queries[i] = qkv[(t * (HEADS + 2 * KV_HEADS) + head) * COLUMNS + i % COLUMNS] * params.scale;
-    }
+    let t = min(tile + i / COLUMNS, step.count - 1);
+    queries[i] = qkv[(t * (params.heads + 2 * params.kv_heads) + head) * COLUMNS + i % COLUMNS] * params.scale;
   }
   workgroupBarrier();
 
   var highest = vec4(MASKED);
   var sum = vec4<f32>();
-  var total = mat4x4<f32>(); // one column per query
+  var total = mat4x4<f32>(); // one column a query
   let end = min(step.position + min(tile + QUERIES, step.count), params.context);
   for (var base = first_seen(step.position + tile, params.window); base < end; base += CHUNK) {
-    var scores = array<vec4<f32>, KEYS>(); // Dawn sets one without initializer to zero only once, not in every turn
-    for (var e = 0u; e < COLUMNS; e++) {
-      let q = mat4x4(
-        queries[(four * 4) * COLUMNS + e],
-        queries[(four * 4 + 1) * COLUMNS + e],
-        queries[(four * 4 + 2) * COLUMNS + e],
-        queries[(four * 4 + 3) * COLUMNS + e],
-      );
-      for (var i = 0u; i < KEYS; i++) {
-        let j = min(base + i * COLUMNS + column, end - 1);
-        scores[i] += halves(k_cache[(rows + j) * COLUMNS + e]) * q;
-      }
-    }
-    var best = vec4(MASKED);
-    for (var i = 0u; i < KEYS; i++) {
-      let j = base + i * COLUMNS + column;
-      scores[i] = select(vec4(MASKED), masked(scores[i], j, positions), j < end);
-      best = max(best, scores[i]);
-    }
-    for (var r = 0u; r < 4; r++) {
-      atomicMax(&top[four * 4 + r], order(best[r]));
+    let j = base + column * 4;
+    var scores = mat4x4(vec4(MASKED), vec4(MASKED), vec4(MASKED), vec4(MASKED));
+    if (live && j < end) {
+      scores = score(first, row + min(vec4(j) + vec4(0, 1, 2, 3), vec4(end - 1)));
+      scores[0] = masked(scores[0], j, positions);
+      scores[1] = masked(scores[1], j + 1, positions);
+      scores[2] = masked(scores[2], j + 2, positions);
+      scores[3] = masked(scores[3], j + 3, positions);
+      raise_top(first, max(max(scores[0], scores[1]), max(scores[2], scores[3])));
     }
     workgroupBarrier();
-    var now: vec4<f32>;
-    for (var r = 0u; r < 4; r++) {
-      now[r] = float_of(atomicLoad(&top[four * 4 + r]));
-    }
-    for (var i = 0u; i < KEYS; i++) {
-      let weight = select(exp(scores[i] - now), vec4(0.0), scores[i] == vec4(MASKED));
-      weights[four * CHUNK + i * COLUMNS + column] = weight;
-    }
+    let now = tops(first);
+    weights[list + column * 4] = weigh(scores[0], now);
+    weights[list + column * 4 + 1] = weigh(scores[1], now);
+    weights[list + column * 4 + 2] = weigh(scores[2], now);
+    weights[list + column * 4 + 3] = weigh(scores[3], now);
     let fade = exp(highest - now);
     highest = now;
     workgroupBarrier();
     sum *= fade;
-    total = mat4x4(total[0] * fade[0], total[1] * fade[1], total[2] * fade[2], total[3] * fade[3]);
-    for (var j = 0u; j < min(CHUNK, end - base); j++) {
-      let weight = weights[four * CHUNK + j];
-      let v = halves(v_cache[(rows + base + j) * COLUMNS + column]);
-      sum += weight;
-      total += mat4x4(v * weight[0], v * weight[1], v * weight[2], v * weight[3]);
+    total = mat4x4(total[0] * fade.x, total[1] * fade.y, total[2] * fade.z, total[3] * fade.w);
+    if (live) {
+      for (var i = 0u; i < min(CHUNK, end - base); i++) {
+        let w = weights[list + i];
+        let v = halves(v_cache[(row + base + i) * COLUMNS + column]);
+        sum += w;
+        total += mat4x4(v * w.x, v * w.y, v * w.z, v * w.w);
+      }
     }
   }
   for (var r = 0u; r < 4; r++) {
-    if (mine + r < step.count) {
-      y[((mine + r) * HEADS + head) * COLUMNS + column] = total[r] / sum[r];
+    let t = tile + first + r;
+    if (t < step.count) {
+      y[(t * params.heads + head) * COLUMNS + column] = total[r] / sum[r];
     }
   }
 }

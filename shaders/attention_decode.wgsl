@@ -1,7 +1,7 @@
 // attention_decode: y[h, :] = softmax(q[h] · k[j] * scale) · v[j, :] over the positions j that one query sees
 //
 //   j <= step.position, and j > step.position - window where window > 0; softcap * tanh(s / softcap) where softcap > 0.
-//   Positions come in chunks. First each lane scores its positions (a dot product a lane), then the lanes divide
+//   Positions come in chunks. First each lane scores four positions, then the lanes divide
 //   into E/4 columns and SLICES slices of positions. Online softmax: `top` is the highest score so far.
 //
 //   qkv      f32 [1, (H + 2K) E]   read         q rotated
@@ -21,6 +21,8 @@ struct Params {
   window: u32,
   scale: f32,
   softcap: f32,
+  heads: u32,
+  kv_heads: u32,
 }
 
 @group(0) @binding(0) var<storage, read> qkv: array<vec4<f32>>;
@@ -30,24 +32,31 @@ struct Params {
 @group(0) @binding(4) var<storage, read> step: Step;
 @group(0) @binding(5) var<uniform> params: Params;
 
-override HEADS: u32;
-override KV_HEADS: u32;
 override WIDTH: u32;
 override LANES: u32 = 64;
 override COLUMNS: u32 = WIDTH / 4;
 override SLICES: u32 = LANES / COLUMNS;
-override CHUNK: u32 = LANES * 4;
 
 var<workgroup> query: array<vec4<f32>, COLUMNS>;
-var<workgroup> weights: array<f32, CHUNK>;
+var<workgroup> weights: array<vec4<f32>, LANES>;
 var<workgroup> top: atomic<u32>;
 var<workgroup> partial: array<vec4<f32>, LANES>;
 var<workgroup> partial_sum: array<f32, LANES>;
 
-fn score(row: u32) -> f32 {
-  var sum = 0.0;
+fn key(row: u32, column: u32) -> vec4<f32> {
+  return halves(k_cache[row * COLUMNS + column]);
+}
+
+fn value(row: u32, column: u32) -> vec4<f32> {
+  return halves(v_cache[row * COLUMNS + column]);
+}
+
+// q · k for the keys of four rows.
+fn score(rows: vec4<u32>) -> vec4<f32> {
+  var sum = vec4<f32>();
   for (var e = 0u; e < COLUMNS; e++) {
-    sum += dot(query[e], halves(k_cache[row * COLUMNS + e]));
+    let q = query[e];
+    sum += vec4(dot(q, key(rows.x, e)), dot(q, key(rows.y, e)), dot(q, key(rows.z, e)), dot(q, key(rows.w, e)));
   }
   return sum;
 }
@@ -55,7 +64,7 @@ fn score(row: u32) -> f32 {
 @compute @workgroup_size(LANES)
 fn attention_decode(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let head = group.x;
-  let rows = head / (HEADS / KV_HEADS) * params.context;
+  let row = head / (params.heads / params.kv_heads) * params.context;
   let end = min(step.position + 1, params.context);
   let column = lane % COLUMNS;
   let slice = lane / COLUMNS;
@@ -67,29 +76,31 @@ fn attention_decode(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invo
   var highest = MASKED;
   var sum = 0.0;
   var total = vec4<f32>();
-  for (var base = first_seen(step.position, params.window); base < end; base += CHUNK) {
+  for (var base = first_seen(step.position, params.window); base < end; base += LANES * 4) {
+    let j = base + lane * 4;
+    let places = vec4(j) + vec4(0, 1, 2, 3);
     var scores = vec4(MASKED);
-    for (var i = 0u; i < 4; i++) {
-      let j = base + i * LANES + lane;
-      if (j < end) {
-        scores[i] = capped(vec4(score(rows + j)), params.softcap).x;
-      }
+    if (j < end) {
+      scores = capped(score(row + min(places, vec4(end - 1))), params.softcap);
+      scores = select(vec4(MASKED), scores, places < vec4(end));
+      atomicMax(&top, order(max(max(scores.x, scores.y), max(scores.z, scores.w))));
     }
-    atomicMax(&top, order(max(max(scores.x, scores.y), max(scores.z, scores.w))));
     workgroupBarrier();
     let now = float_of(atomicLoad(&top));
-    for (var i = 0u; i < 4; i++) {
-      weights[i * LANES + lane] = select(exp(scores[i] - now), 0.0, scores[i] == MASKED);
-    }
+    weights[lane] = select(exp(scores - now), vec4(0.0), scores == vec4(MASKED));
     let fade = exp(highest - now);
     highest = now;
     workgroupBarrier();
     sum *= fade;
     total *= fade;
     if (slice < SLICES) {
-      for (var j = slice; j < min(CHUNK, end - base); j += SLICES) {
-        sum += weights[j];
-        total += weights[j] * halves(v_cache[(rows + base + j) * COLUMNS + column]);
+      for (var i = slice; i < min(LANES, (end - base + 3) / 4); i += SLICES) {
+        let w = weights[i];
+        let place = row + base + i * 4;
+        let last = row + end - 1;
+        sum += w.x + w.y + w.z + w.w;
+        total += w.x * value(place, column) + w.y * value(min(place + 1, last), column);
+        total += w.z * value(min(place + 2, last), column) + w.w * value(min(place + 3, last), column);
       }
     }
   }

@@ -17,7 +17,9 @@ def rotate(x: np.ndarray, table: np.ndarray, interleaved: bool) -> np.ndarray:
     half = table.shape[1]
     y = x.astype(np.float64)
     cos, sin = table[:, None, :, 0].astype(np.float64), table[:, None, :, 1].astype(np.float64)
-    first, second = (slice(0, 2 * half, 2), slice(1, 2 * half, 2)) if interleaved else (slice(half), slice(half, 2 * half))
+    first, second = (
+        (slice(0, 2 * half, 2), slice(1, 2 * half, 2)) if interleaved else (slice(half), slice(half, 2 * half))
+    )
     a, b = x[..., first].astype(np.float64), x[..., second].astype(np.float64)
     y[..., first] = a * cos - b * sin
     y[..., second] = a * sin + b * cos

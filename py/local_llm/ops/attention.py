@@ -9,7 +9,7 @@ from local_llm.gpu.memory import Buffer
 from local_llm.ops.shared import Shared
 
 _ROPE_LANES = 64
-_TILE_WORDS = 2048  # f32 of queries that a workgroup of `attention` keeps: half of 16 KiB
+_TILE_WORDS = 1536  # Q·E of a workgroup of `attention`: it keeps as many f32 of queries, as many weights, in 16 KiB
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,13 @@ def attention(s: Shared, tokens: int, heads: Heads, qkv: Buffer, cache: Cache, y
 
     tokens: T, the most that step.count can be; 1 chooses the kernel for decoding.
     """
-    shape = {"HEADS": heads.heads, "KV_HEADS": heads.kv_heads, "WIDTH": heads.width}
     if tokens == 1:
         # Barriers cost most on a CPU that plays a GPU; a GPU wants many lanes to load the cache with.
-        kernel = Kernel.of("attention_decode", LANES=64 if s.caps.software else 256, **shape)
+        kernel = Kernel.of("attention_decode", LANES=64 if s.caps.software else 256, WIDTH=heads.width)
         grid = (heads.heads, 1, 1)
     else:
-        queries = 16 if 16 * heads.width <= _TILE_WORDS else 8
-        kernel = Kernel.of("attention", QUERIES=queries, **shape)
+        queries = min(16, _TILE_WORDS // heads.width // 4 * 4)
+        kernel = Kernel.of("attention", QUERIES=queries, WIDTH=heads.width)
         grid = (-(-tokens // queries), heads.heads, 1)
-    params = pack(heads.context, heads.window, float(heads.scale), float(heads.softcap))
-    return [Call(kernel, (qkv, cache.k, cache.v, y, s.step), grid, params)]
+    numbers = (heads.context, heads.window, float(heads.scale), float(heads.softcap), heads.heads, heads.kv_heads)
+    return [Call(kernel, (qkv, cache.k, cache.v, y, s.step), grid, pack(*numbers))]

@@ -1,0 +1,111 @@
+"""Choosing a token on the GPU: penalties, temperature, top-k, top-p, min-p, the draw. Knows no models and no text."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+
+from local_llm.gpu.kernel import Call, Kernel, pack, spread
+from local_llm.gpu.memory import Buffer, Memory
+from local_llm.gpu.ports import Caps
+from local_llm.ops.shared import Shared
+
+_LANES = 64
+_MOST_PARTS = 64  # `pick` has as many lanes
+_LEAST_SPAN = 1024
+_LEAST_TEMPERATURE = 1e-6
+_NO_MARGIN = -3e38
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How the next token is chosen, in this order.
+
+    1. Penalties, on the raw logits. repetition_penalty r: every token seen in prompt or answer has a positive logit
+       divided by r, a negative one multiplied (1: off). Tokens seen n times in the answer: minus presence_penalty, minus
+       n · frequency_penalty (0: off).
+    2. temperature: logits are divided by it. 0 takes the best token, and steps 3 and 4 have no part.
+    3. top_k keeps the k best (0: off); top_p the fewest best whose probabilities, among those that top_k kept, sum to
+       top_p (1: off); min_p those with at least min_p of the best one's probability (0: off). Tokens that tie
+       with the last kept one stay; at least one token stays.
+    4. One token is drawn from what is left, by its probability.
+
+    Ranges are checked where options come in (generate/sampler.py).
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+
+
+def pack_sampling(p: SamplingParams) -> bytes:
+    """`struct Sampling` of shaders/lib/sampling.wgsl, 32 bytes."""
+    temperature = max(p.temperature, _LEAST_TEMPERATURE)
+    margin = max(temperature * math.log(p.min_p), _NO_MARGIN) if p.min_p > 0 else _NO_MARGIN
+    penalties = (p.repetition_penalty, p.presence_penalty, p.frequency_penalty)
+    return struct.pack("<fIfffff4x", 1 / temperature, p.top_k, p.top_p, margin, *penalties)
+
+
+@dataclass(frozen=True)
+class SamplerBuffers:
+    """Buffers of one generation at a time, for a vocabulary of V tokens.
+
+    logits f32 [V]: the model writes it. sampling: write pack_sampling(…) before a generation. counts u32 [V]: bit 31:
+    seen in the prompt (the host writes it), low bits: times in the answer. cut u32 [1] and best u32 [G, 2] pass between
+    the kernels. tokens u32 [T]: the chosen id comes to place 0. ring u32 [ring_size]: the ids chosen.
+    """
+
+    logits: Buffer
+    sampling: Buffer
+    counts: Buffer
+    cut: Buffer
+    best: Buffer
+    tokens: Buffer
+    ring: Buffer
+    vocab: int
+    ring_size: int
+
+
+def allocate_sampler(
+    memory: Memory, caps: Caps, vocab: int, ring_size: int, tokens: Buffer, ring: Buffer
+) -> SamplerBuffers:
+    """Buffers for `sample`; those given are the caller's."""
+    return SamplerBuffers(
+        logits=memory.create(4 * vocab, "logits"),
+        sampling=memory.upload(pack_sampling(SamplingParams()), "sampling"),
+        counts=memory.create(4 * vocab, "counts"),
+        cut=memory.create(4, "cut"),
+        best=memory.create(8 * _MOST_PARTS, "best"),
+        tokens=tokens,
+        ring=ring,
+        vocab=vocab,
+        ring_size=ring_size,
+    )
+
+
+def sample(s: Shared, buffers: SamplerBuffers, *, penalties: bool, noise: bool, cut: bool) -> list[Call]:
+    """Choose a token from buffers.logits and advance s.step.
+
+    penalties: any penalty is on. noise: temperature > 0. cut: top_k, top_p or min_p is on. The draw is the argmax of
+    logit / temperature + Gumbel noise made from (step.seed, the new token's position, token id): the same seed
+    gives the same tokens. Penalties change the logits in place.
+    """
+    b = buffers
+    calls = []
+    if penalties:
+        grid = spread(-(-b.vocab // _LANES))
+        calls.append(Call(Kernel.of("penalize"), (b.logits, b.counts, b.sampling), grid, pack(b.vocab)))
+    if cut:
+        calls.append(Call(Kernel.of("threshold"), (b.logits, b.sampling, b.cut), (1, 1, 1), pack(b.vocab)))
+    span = max(_LEAST_SPAN, -(-b.vocab // _MOST_PARTS))
+    parts = -(-b.vocab // span)
+    argmax = Kernel.of("argmax", NOISE=noise, CUT=cut)
+    calls.append(Call(argmax, (b.logits, b.sampling, b.cut, s.step, b.best), (parts, 1, 1), pack(b.vocab, span)))
+    pick = (b.best, b.tokens, b.ring, b.counts, s.step)
+    calls.append(Call(Kernel.of("pick"), pick, (1, 1, 1), pack(parts, b.ring_size)))
+    return calls
