@@ -1,6 +1,7 @@
 """Texts to ids and back over a small byte-level vocabulary; expected ids come from Hugging Face's own classes."""
 
 import json
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import decoders, models, pre_tokenizers
 
-from local_llm.errors import CorruptModel, UnsupportedModel
+from local_llm.errors import CorruptModel, ModelError, UnsupportedModel
 from local_llm.native.tokenizer import open_tokenizer
 from local_llm.text.pretokenizers import BYTE_LEVEL
 from local_llm.text.tokenizer import TextCodec, tokenizer_json, whole_characters
@@ -212,6 +213,7 @@ BAD = {
     "too few types": ({"token_type": [1, 1]}, CorruptModel, "286 whole numbers"),
     "types that are texts": ({"token_type": ["a"] * 286}, CorruptModel, "286 whole numbers"),
     "an id outside": ({"eos_token_id": 286}, CorruptModel, "eos_token_id' must be an id below 286"),
+    "a number as BOS rule": ({"add_bos_token": 2}, CorruptModel, "add_bos_token' must be true or false"),
     "an id that is none": ({"bos_token_id": "x"}, CorruptModel, "bos_token_id' must be an id"),
 }
 
@@ -224,9 +226,49 @@ def test_bad_metadata_is_named(case):
         tokenizer_json({key: value for key, value in metadata.items() if value is not None}, "bad.gguf")
 
 
-def test_merges_of_unknown_tokens_are_refused_by_the_library_with_a_typed_error():
+VALUES = st.one_of(
+    st.integers(-2, 300),
+    st.booleans(),
+    st.text(max_size=4),
+    st.floats(),
+    st.lists(st.text(max_size=3), max_size=4),
+    st.lists(st.integers(-2, 9), max_size=4).map(lambda numbers: np.array(numbers, np.int32)),
+    st.lists(st.floats(), max_size=3).map(lambda numbers: np.array(numbers, np.float32)),
+    st.just((np.array([1]), np.array([True]))),
+)
+KEYS = ("model", "pre", "tokens", "merges", "token_type", "add_bos_token", "bos_token_id", "eot_token_id")
+
+
+@settings(deadline=5000)
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=3))
+def test_any_metadata_gives_a_json_or_a_typed_error(changes):
+    with suppress(ModelError):
+        json.loads(tokenizer_json(METADATA | {f"tokenizer.ggml.{key}": value for key, value in changes.items()}))
+
+
+@pytest.mark.parametrize("merge", ["xyz abc", "t h", "Ġt", "", "Ġ t h"])
+def test_merges_that_leave_the_vocabulary_are_corrupt(merge):
+    with pytest.raises(CorruptModel, match=r"bad\.gguf: merge 1 of tokenizer\.ggml\.merges"):
+        tokenizer_json(METADATA | {"tokenizer.ggml.merges": ["h e", merge]}, "bad.gguf")
+
+
+def test_merges_cannot_make_a_control_token():
+    tokens = [*tiny_tokens(), "th"]
+    types = [3] * 3 + [1] * (len(tokens) - 4) + [3]
+    found = codec(
+        **{
+            "tokenizer.ggml.tokens": tokens,
+            "tokenizer.ggml.token_type": types,
+            "tokenizer.ggml.merges": ["t h", *MERGES],
+        }
+    )
+    assert len(tokens) - 1 not in found.encode("th", special=False)
+    assert found.encode("th", special=True) == [len(tokens) - 1]
+
+
+def test_what_the_library_refuses_is_a_typed_error():
     with pytest.raises(UnsupportedModel, match="The tokenizer cannot be built"):
-        codec(**{"tokenizer.ggml.merges": ["xyz abc"]})
+        wait(open_tokenizer(b"{}"))
 
 
 def test_the_json_is_valid_and_of_two_equal_tokens_the_first_counts():

@@ -11,8 +11,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
+from local_llm.errors import CorruptModel
 from local_llm.gpu.ports import Tokenizer
 from local_llm.text.vocabulary import CONTROL, UNKNOWN, UNUSED, USER_DEFINED, Vocabulary, read_merges, read_vocabulary
+
+_quoted = json.encoder.encode_basestring  # json.dumps of one text, without its set-up
 
 
 def tokenizer_json(metadata: Mapping[str, Any], name: str = "the file") -> bytes:
@@ -22,7 +27,7 @@ def tokenizer_json(metadata: Mapping[str, Any], name: str = "the file") -> bytes
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [_added(token, vocabulary) for token in _of_type(vocabulary, USER_DEFINED)],
+        "added_tokens": [_added(token, vocabulary) for token in _of_types(vocabulary, USER_DEFINED)],
         "normalizer": {"type": "NFC"} if vocabulary.pre.nfc else None,
         "pre_tokenizer": vocabulary.pre.json(),
         "post_processor": None,
@@ -32,22 +37,40 @@ def tokenizer_json(metadata: Mapping[str, Any], name: str = "the file") -> bytes
     model |= {"end_of_word_suffix": None, "fuse_unk": False}
     if vocabulary.pre.whole_words:
         model["ignore_merges"] = True
-    hidden = {*_of_type(vocabulary, CONTROL), *_of_type(vocabulary, UNKNOWN), *_of_type(vocabulary, UNUSED)}
     # Written piece by piece: a vocabulary as Python objects takes many times the memory of its text.
     out = bytearray(json.dumps(head).encode()[:-1])
     out += b',"model":' + json.dumps(model).encode()[:-1] + b',"vocab":{'
-    quoted = json.encoder.encode_basestring  # json.dumps of one text, without its set-up
-    seen: set[str] = set()
-    for token, text in enumerate(vocabulary.tokens):
-        if token not in hidden and text not in seen:
-            seen.add(text)
-            out += f"{quoted(text)}:{token},".encode()
-    _close(out, b"}")
+    hidden = {vocabulary.tokens[token] for token in _of_types(vocabulary, CONTROL, UNKNOWN, UNUSED)}
+    known = _write_vocabulary(out, vocabulary, hidden)
     out += b',"merges":['
-    for merge in read_merges(name, metadata):
-        out += f"{quoted(merge)},".encode()
-    _close(out, b"]")
+    _write_merges(out, read_merges(name, metadata), known, hidden, name)
     return bytes(out + b"}}")
+
+
+def _write_vocabulary(out: bytearray, vocabulary: Vocabulary, hidden: set[str]) -> set[str]:
+    """Every token but the hidden ones; of equal tokens the first counts. Returns their texts."""
+    known: set[str] = set()
+    for token, text in enumerate(vocabulary.tokens):
+        if text not in known and text not in hidden:
+            known.add(text)
+            out += f"{_quoted(text)}:{token},".encode()
+    _close(out, b"}")
+    return known
+
+
+def _write_merges(out: bytearray, merges: Iterable[str], known: set[str], hidden: set[str], name: str) -> None:
+    """Merges of known tokens into known tokens; what would make a hidden token is left out."""
+    for number, merge in enumerate(merges):
+        left, _, right = merge.partition(" ")
+        if left in known and right in known and left + right in known:
+            out += f"{_quoted(merge)},".encode()
+        elif hidden.isdisjoint((left, right, left + right)):
+            raise CorruptModel(
+                f"{name}: merge {number} of tokenizer.ggml.merges must join two tokens into a third; "
+                f"found {repr(merge)[:60]}, which is not of the vocabulary.",
+                remedy="Download the file again, or use another copy.",
+            )
+    _close(out, b"]")
 
 
 def _close(out: bytearray, bracket: bytes) -> None:
@@ -56,8 +79,8 @@ def _close(out: bytearray, bracket: bytes) -> None:
     out += bracket
 
 
-def _of_type(vocabulary: Vocabulary, kind: int) -> Iterable[int]:
-    return (vocabulary.types == kind).nonzero()[0].tolist()
+def _of_types(vocabulary: Vocabulary, *kinds: int) -> Iterable[int]:
+    return np.flatnonzero(np.isin(vocabulary.types, kinds)).tolist()
 
 
 def _added(token: int, vocabulary: Vocabulary) -> dict[str, Any]:

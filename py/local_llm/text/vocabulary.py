@@ -68,11 +68,11 @@ BYTE_OF: dict[str, int] = _byte_alphabet()
 def read_vocabulary(name: str, metadata: Mapping[str, Any]) -> Vocabulary:
     """The vocabulary of a file called `name`. Raises UnsupportedModel or CorruptModel."""
     model = metadata.get("tokenizer.ggml.model")
+    if not isinstance(model, str):
+        raise UnsupportedModel(f"{name} holds no tokenizer (tokenizer.ggml.model is missing).")
     if model != "gpt2":  # "llama" (SentencePiece) and "bert" (WordPiece) will join here
         raise UnsupportedModel(
-            f"{name} has the tokenizer '{model}'; only byte-level BPE ('gpt2') is supported."
-            if model
-            else f"{name} holds no tokenizer (tokenizer.ggml.model is missing).",
+            f"{name} has the tokenizer '{model[:60]}'; only byte-level BPE ('gpt2') is supported.",
             remedy="Use a model with a byte-level BPE vocabulary, such as SmolLM2, Llama 3 or Qwen 2.5.",
         )
     pre = byte_level(str(metadata.get("tokenizer.ggml.pre", "default")))
@@ -86,7 +86,9 @@ def read_vocabulary(name: str, metadata: Mapping[str, Any]) -> Vocabulary:
     more = (_special(name, metadata, f"{end}_token_id", len(tokens)) for end in ("eot", "eom"))
     ends = {token for token in (eos, *more, *(control.get(text) for text in _ENDS)) if token is not None}
     add_bos = metadata.get("tokenizer.ggml.add_bos_token", pre.bos)
-    return Vocabulary(tokens, types, pre, control, bos, eos, bool(add_bos), frozenset(ends))
+    if not isinstance(add_bos, bool):
+        raise _wrong(name, "add_bos_token", "true or false", repr(add_bos)[:60])
+    return Vocabulary(tokens, types, pre, control, bos, eos, add_bos, frozenset(ends))
 
 
 def read_merges(name: str, metadata: Mapping[str, Any]) -> Sequence[str]:
