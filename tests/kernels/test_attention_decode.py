@@ -1,8 +1,6 @@
 import numpy as np
 import pytest
 
-from local_llm.gpu.kernel import Call, Kernel
-from local_llm.ops.attention import attention
 from tests.kernels.test_attention import heads, run
 from tests.reference import tolerance
 

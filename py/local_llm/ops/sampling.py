@@ -23,8 +23,8 @@ class SamplingParams:
     """How the next token is chosen, in this order.
 
     1. Penalties, on the raw logits. repetition_penalty r: every token seen in prompt or answer has a positive logit
-       divided by r, a negative one multiplied (1: off). Tokens seen n times in the answer: minus presence_penalty, minus
-       n · frequency_penalty (0: off).
+       divided by r, a negative one multiplied (1: off). Tokens seen n times in the answer: minus presence_penalty,
+       minus n · frequency_penalty (0: off).
     2. temperature: logits are divided by it. 0 takes the best token, and steps 3 and 4 have no part.
     3. top_k keeps the k best (0: off); top_p the fewest best whose probabilities, among those that top_k kept, sum to
        top_p (1: off); min_p those with at least min_p of the best one's probability (0: off). Tokens that tie
