@@ -233,7 +233,7 @@ VALUES = st.one_of(
     st.floats(),
     st.lists(st.text(max_size=3), max_size=4),
     st.lists(st.integers(-2, 9), max_size=4).map(lambda numbers: np.array(numbers, np.int32)),
-    st.lists(st.floats(), max_size=3).map(lambda numbers: np.array(numbers, np.float32)),
+    st.lists(st.floats(width=32), max_size=3).map(lambda numbers: np.array(numbers, np.float32)),
     st.just((np.array([1]), np.array([True]))),
 )
 KEYS = ("model", "pre", "tokens", "merges", "token_type", "add_bos_token", "bos_token_id", "eot_token_id")
