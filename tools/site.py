@@ -83,7 +83,13 @@ def _copy_page(site: Path) -> None:
     for path in [ROOT / "index.html", ROOT / "bench.html", *sorted((ROOT / "web").glob("*"))]:
         if path.is_file():
             shutil.copy(path, site / _RENAMED.get(path.name, path.name))
-    shutil.copy(assets.FOLDER / "tokenizers.js", site)
+    (site / "tokenizers.js").write_bytes(tokenizers_module())
+
+
+def tokenizers_module() -> bytes:
+    """The tokenizers' library, a UMD script, as a module: whatever loader the page has, it hands over its exports."""
+    script = (assets.FOLDER / "tokenizers.js").read_bytes()
+    return b"const exports = {}, module = { exports };\n" + script + b"\nexport const Tokenizer = exports.Tokenizer;\n"
 
 
 def _build_wheel(python: Path, stage: Path, into: Path) -> None:
@@ -96,7 +102,7 @@ def _build_wheel(python: Path, stage: Path, into: Path) -> None:
         elif path.is_file():
             shutil.copy(path, stage / name)
     (stage / "web").mkdir(exist_ok=True)
-    shutil.copy(assets.FOLDER / "tokenizers.js", stage / "web")
+    (stage / "web" / "tokenizers.js").write_bytes(tokenizers_module())
     flags = ["-q", "--no-deps", "--no-index", "--no-build-isolation", "-w", into]
     remedy = "Read hatchling's message; pyproject.toml and the package folder must fit."
     run([python, "-m", "pip", "wheel", *flags, stage], "build the wheel", remedy)

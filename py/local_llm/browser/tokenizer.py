@@ -1,6 +1,7 @@
 """The Tokenizer port of the page: Hugging Face's Rust library as wasm (@mlc-ai/web-tokenizers). Knows no model.
 
-The library is a script of 5 MB, loaded on first use: the site's own file, or the copy that the wheel carries.
+The library is a module of 5 MB, loaded on first use: the site's own file, or the copy that the wheel carries. The build
+makes a module of the library's script (tools/site.py): a strict content-security policy lets that in.
 """
 
 from __future__ import annotations
@@ -9,15 +10,10 @@ import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import js
 from pyodide.ffi import JsException, to_js
 
-from local_llm.browser.bridge import import_text, packaged
+from local_llm.browser.bridge import import_text, load_bridge, packaged
 from local_llm.errors import CorruptModel, DownloadFailed
-
-# The library is a UMD script: these lines make it hand over its exports whatever loader the page has.
-_BEFORE = "const exports = {}, module = { exports };\n"
-_AFTER = "\nexport const Tokenizer = exports.Tokenizer;\n"
 
 
 def tokenizer_opener(url: str | None) -> Callable[[bytes], Awaitable[WasmTokenizer]]:
@@ -26,8 +22,8 @@ def tokenizer_opener(url: str | None) -> Callable[[bytes], Awaitable[WasmTokeniz
 
     async def open_tokenizer(definition: bytes) -> WasmTokenizer:
         if not library:
-            code = packaged("tokenizers.js") if url is None else await _fetched(url)
-            library.append((await import_text(_BEFORE, code, _AFTER)).Tokenizer)
+            module = await import_text(packaged("tokenizers.js")) if url is None else await _imported(url)
+            library.append(module.Tokenizer)
         try:
             return WasmTokenizer(await library[0].fromJSON(to_js(definition).buffer))
         except JsException as error:
@@ -36,15 +32,12 @@ def tokenizer_opener(url: str | None) -> Callable[[bytes], Awaitable[WasmTokeniz
     return open_tokenizer
 
 
-async def _fetched(url: str) -> Any:
-    """A Blob: 5 MB that Python need not hold."""
+async def _imported(url: str) -> Any:
+    """The site's file: 5 MB that Python need not hold."""
     try:
-        answer = await js.fetch(url)
+        return await (await load_bridge()).importModule(url)
     except JsException as error:
-        raise DownloadFailed(f"Wanted the tokenizer library at {url}; the request failed ({error}).") from None
-    if not answer.ok:
-        raise DownloadFailed(f"Wanted the tokenizer library at {url}; the server answered {answer.status}.")
-    return await answer.blob()
+        raise DownloadFailed(f"Wanted the tokenizer library at {url}; it could not be imported ({error}).") from None
 
 
 class WasmTokenizer:
