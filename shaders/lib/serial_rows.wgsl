@@ -4,10 +4,10 @@
 //#include weight
 //#include normed_input
 
-override ROWS: u32 = 8; // at most 16
+override ROWS: u32 = 8; // at most 32
 
-var<private> starts: array<u32, 16>; // the first block of each row
-var<private> sums: array<f32, 16>;
+var<private> starts: array<u32, 32>; // the first block of each row
+var<private> sums: array<f32, 32>;
 
 fn sum_rows() {
   var squares = 0.0;

@@ -49,27 +49,34 @@ async def check(bench, format, tokens, rows, cols, *, bias=False, add=False, off
     np.testing.assert_allclose(await bench.read(y, grid_tokens, stride), expected, **tolerance.DOT)
 
 
+BOTH = pytest.mark.parametrize("software", [False, True], ids=["gpu", "serial"])
+
+
+@BOTH
 @pytest.mark.parametrize("format", quant.FORMATS)
-async def test_matmul(device, format):
-    with workbench(device) as bench:
+async def test_matmul(device, format, software):
+    with workbench(device, software=software) as bench:
         for tokens, rows, cols in shapes(format):
             await check(bench, format, tokens, rows, cols)
 
 
-async def test_bias_add_and_columns_of_a_wider_result(device):
-    with workbench(device) as bench:
+@BOTH
+async def test_bias_add_and_columns_of_a_wider_result(device, software):
+    with workbench(device, software=software) as bench:
         await check(bench, "q4_1", 34, 65, 96, bias=True, add=True, offset=5, after=2)
         await check(bench, "bf16", 3, 7, 257, bias=True, offset=1)
         await check(bench, "q8_0", 40, 3, 64, add=True, after=1)
 
 
-async def test_step_with_fewer_tokens_than_recorded(device):
-    with workbench(device) as bench:
+@BOTH
+async def test_step_with_fewer_tokens_than_recorded(device, software):
+    with workbench(device, software=software) as bench:
         await check(bench, "q5_1", 33, 49, 96, recorded=70)
         await check(bench, "f32", 1, 3, 257, recorded=2)
 
 
+@BOTH
 @pytest.mark.parametrize("rows_per_part", [1, 3, 66])
-async def test_split_weight(device, rows_per_part):
-    with workbench(device, max_binding_bytes=rows_per_part * 3 * 32) as bench:
+async def test_split_weight(device, rows_per_part, software):
+    with workbench(device, software=software, max_binding_bytes=rows_per_part * 3 * 32) as bench:
         await check(bench, "q8_0", 5, 70, 96, bias=True, add=True, offset=2)

@@ -44,15 +44,20 @@ async def check(bench, format, rows, cols, *, norm=False, bias=False, add=False,
     assert got[-1] == 7
 
 
+BOTH = pytest.mark.parametrize("software", [False, True], ids=["gpu", "serial"])
+
+
+@BOTH
 @pytest.mark.parametrize("format", quant.FORMATS)
-async def test_matvec(device, format):
-    with workbench(device) as bench:
+async def test_matvec(device, format, software):
+    with workbench(device, software=software) as bench:
         for rows, cols in shapes(format):
             await check(bench, format, rows, cols)
 
 
-async def test_norm_bias_and_add(device):
-    with workbench(device) as bench:
+@BOTH
+async def test_norm_bias_and_add(device, software):
+    with workbench(device, software=software) as bench:
         await check(bench, "q4_1", 49, 576, norm=True, bias=True, add=True, offset=3)
         await check(bench, "q8_0", 130, 96, norm=True)
         await check(bench, "q5_0", 130, 96, bias=True)
@@ -61,12 +66,14 @@ async def test_norm_bias_and_add(device):
         await check(bench, "f32", 5, 33, norm=True, bias=True)
 
 
+@BOTH
 @pytest.mark.parametrize("rows_per_part", [1, 3, 66])
-async def test_split_weight(device, rows_per_part):
-    with workbench(device, max_binding_bytes=rows_per_part * 3 * 16) as bench:
+async def test_split_weight(device, rows_per_part, software):
+    with workbench(device, software=software, max_binding_bytes=rows_per_part * 3 * 16) as bench:
         await check(bench, "q4_0", 70, 96, norm=True, bias=True, add=True, offset=2)
 
 
-async def test_more_workgroups_than_one_dimension_holds(device):
-    with workbench(device, max_workgroups=7) as bench:
+@BOTH
+async def test_more_workgroups_than_one_dimension_holds(device, software):
+    with workbench(device, software=software, max_workgroups=7) as bench:
         await check(bench, "q4_1", 1000, 32)

@@ -29,20 +29,26 @@ async def check(bench, format, width, cols, *, norm=True, activation="silu"):
     assert np.isnan(got[-1])
 
 
+BOTH = pytest.mark.parametrize("software", [False, True], ids=["gpu", "serial"])
+
+
+@BOTH
 @pytest.mark.parametrize("format", quant.FORMATS)
-async def test_matvec_glu(device, format):
-    with workbench(device) as bench:
+async def test_matvec_glu(device, format, software):
+    with workbench(device, software=software) as bench:
         for width, cols in shapes(format):
             await check(bench, format, width, cols)
 
 
-async def test_activations_and_no_norm(device):
-    with workbench(device) as bench:
+@BOTH
+async def test_activations_and_no_norm(device, software):
+    with workbench(device, software=software) as bench:
         await check(bench, "q4_1", 49, 576, activation="gelu")
         await check(bench, "q8_0", 49, 96, norm=False)
 
 
+@BOTH
 @pytest.mark.parametrize("rows_per_part", [2, 3, 5, 19])
-async def test_split_weight(device, rows_per_part):
-    with workbench(device, max_binding_bytes=rows_per_part * 96 // 32 * 16) as bench:
+async def test_split_weight(device, rows_per_part, software):
+    with workbench(device, software=software, max_binding_bytes=rows_per_part * 96 // 32 * 16) as bench:
         await check(bench, "q4_0", 10, 96)

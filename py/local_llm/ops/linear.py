@@ -24,17 +24,19 @@ class Variant:
     rows: int
 
 
-# Measured on SwiftShader, see docs/log.md: there every load costs some 60 cycles and a barrier thousands.
-_SERIAL = Variant("_serial", {"LANES": 4, "ROWS": 16}, 64)
-_TILED = Variant("", {}, 64)
+def _serial(rows: int) -> Variant:
+    # Measured on SwiftShader, see docs/log.md: every load costs some 60 cycles and a barrier thousands, so one lane
+    # reads x once for many rows; small matrices need fewer, to have work for all cores.
+    each = 32 if rows >= 2048 else 16
+    return Variant("_serial", {"LANES": 4, "ROWS": each}, 4 * each)
 
 
-def matvec_variant(caps: Caps, blocks: int) -> Variant:
-    """For matvec and matvec_glu, for rows of so many blocks."""
+def matvec_variant(caps: Caps, weight: Weight) -> Variant:
+    """For matvec and matvec_glu."""
     if caps.software:
-        return _SERIAL
+        return _serial(weight.rows)
     lanes = 32
-    while lanes > blocks:
+    while lanes > weight.blocks:
         lanes //= 2
     teams = 64 // lanes
     return Variant("", {"LANES": lanes, "TEAMS": teams, "ROWS": 2}, 2 * teams)
@@ -42,7 +44,7 @@ def matvec_variant(caps: Caps, blocks: int) -> Variant:
 
 def matmul_variant(caps: Caps) -> tuple[Variant, int]:
     """Also how many tokens one workgroup takes."""
-    return (_SERIAL, 4) if caps.software else (_TILED, 32)
+    return (_serial(0), 4) if caps.software else (Variant("", {}, 64), 32)
 
 
 def _aligned(weight: Weight) -> bool:
@@ -69,7 +71,7 @@ def matvec(
     row_offset: int = 0,
 ) -> list[Call]:
     """y[row_offset:] (+)= W norm(x) (+ bias) for f32 x [K], norm [K], bias [N]; without norm, of x as it is."""
-    variant = matvec_variant(s.caps, weight.blocks)
+    variant = matvec_variant(s.caps, weight)
     kernel = Kernel.of(
         "matvec" + variant.suffix,
         {"weight": weight.format},
@@ -100,7 +102,7 @@ def matvec_glu(
     activation: str = "silu",
 ) -> list[Call]:
     """y = act(W[:F] norm(x)) ⊙ (W[F:] norm(x)) for f32 x [K], y [F], W [2F, K]."""
-    variant = matvec_variant(s.caps, weight.blocks)
+    variant = matvec_variant(s.caps, weight)
     width = weight.rows // 2
     calls = []
     for quants, scales, stage, first, rows, gate, up in _glu_pieces(weight, width):
