@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pytest_pyodide import run_in_pyodide
 from pytest_pyodide.runner import PlaywrightChromeRunner
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 
 class SiteRunner(PlaywrightChromeRunner):
@@ -61,3 +62,166 @@ async def test_a_plan_is_replayed(selenium, code):
     assert struct.unpack("<1I", await device.read(buffer, 4, 8)) == (1458,)
     await device.idle()
     device.close()
+
+
+@run_in_pyodide
+async def test_a_rejected_command_is_told_once(selenium, code):
+    from local_llm.browser.device import open_device
+    from local_llm.errors import GPUFault
+    from local_llm.gpu.ports import Dispatch
+
+    device = await open_device()
+    buffer = device.create_buffer(16, "y")
+    pipeline = await device.create_pipeline(code, "multiply", ["read_write"], {"FACTOR": 2})
+    plan = device.record([Dispatch(pipeline, device.bind(pipeline, [buffer]), (1 << 20, 1, 1))])
+    for wait in (lambda: device.read(buffer, 4), device.idle):
+        device.submit(plan)
+        try:
+            await wait()
+            raise AssertionError("too large a grid was accepted")
+        except GPUFault as error:
+            assert "65535" in str(error), str(error)
+        assert await device.read(buffer, 4) == bytes(4)
+    device.close()
+
+
+@run_in_pyodide
+async def test_a_kernel_that_does_not_compile(selenium, code):
+    from local_llm.browser.device import open_device
+    from local_llm.errors import GPUFault
+
+    device = await open_device()
+    for text, entry in ((code.replace("FACTOR;", "FACTORS;"), "multiply"), (code, "divide")):
+        try:
+            await device.create_pipeline(text, entry, ["read_write"], {})
+            raise AssertionError("compiled")
+        except GPUFault as error:
+            assert entry in str(error), str(error)
+    await device.idle()  # the failed compilation is not told twice
+    device.close()
+
+
+@run_in_pyodide
+async def test_memory_that_is_refused(selenium):
+    from local_llm.browser.device import open_device
+    from local_llm.errors import GPUFault, OutOfMemory
+
+    device = await open_device()
+    device.create_buffer(device.caps.max_buffer_bytes * 2, "too large")
+    try:
+        await device.idle()
+        raise AssertionError("accepted")
+    except (OutOfMemory, GPUFault) as error:
+        assert "size" in str(error), str(error)
+    device.close()
+
+
+@run_in_pyodide
+async def test_a_device_that_goes_away(selenium):
+    from local_llm.browser.device import open_device
+    from local_llm.errors import DeviceLost
+
+    device = await open_device()
+    buffer = device.create_buffer(16, "y")
+    device.gpu.device.destroy()  # as the browser does it: behind our back
+    for call in (lambda: device.read(buffer, 4), device.idle):
+        try:
+            await call()
+            raise AssertionError("a lost device answered")
+        except DeviceLost:
+            pass
+    device.close()
+    try:
+        device.submit(device.record([]))
+        raise AssertionError("a closed device took work")
+    except DeviceLost:
+        pass
+    device.close()
+
+
+@run_in_pyodide
+async def test_reads_overlap_and_reuse_staging(selenium):
+    import asyncio
+
+    from local_llm.browser.device import open_device
+
+    device = await open_device()
+    buffer = device.create_buffer(4 << 20, "y")
+    early = []
+    for value in range(10):
+        device.write(buffer, bytes([value]) * 8, 4)
+        early.append(device.read(buffer, 8, 4))
+    assert await asyncio.gather(*early) == [bytes([value]) * 8 for value in range(10)]
+    for size in (4, 8, 260, 100_000, 4 << 20):
+        data = bytes(range(1, 201)) * (size // 200 + 1)
+        device.write(buffer, data[:size])
+        assert await device.read(buffer, size) == data[:size], size
+    assert await device.read(buffer, 0) == b""
+    device.close()
+
+
+@run_in_pyodide
+async def test_features_can_be_left_out(selenium):
+    from local_llm.browser.device import open_device
+
+    device = await open_device(features=[])
+    assert "subgroups" not in device.caps.features
+    assert device.caps.software
+    assert device.caps.max_workgroups >= 65535
+    device.close()
+
+
+@run_in_pyodide
+async def test_settings_are_kept(selenium):
+    import js
+
+    from local_llm.browser.store import BrowserStore
+
+    store = BrowserStore()
+    assert await store.get("colour") is None
+    await store.set("colour", "grün")
+    assert await BrowserStore().get("colour") == "grün"
+    assert js.localStorage.getItem("local-llm:colour") == "grün"
+    await store.set("colour", "")
+    assert await store.get("colour") == ""
+
+
+TEXT = "naïve 🙂 日本語    four spaces\n\tand 12345 digits <|end|>"
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    """A byte-level BPE of 300 tokens."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<|end|>"], initial_alphabet=alphabet)
+    tokenizer.train_from_iterator([TEXT] * 3, trainer)
+    return tokenizer
+
+
+@pytest.fixture(scope="module")
+def definition(tokenizer):
+    return tokenizer.to_str()
+
+
+@run_in_pyodide
+async def encoded_in_the_page(selenium, definition, text):
+    from local_llm.browser.boot import host
+    from local_llm.errors import CorruptModel
+
+    tokenizer = await host().open_tokenizer(definition.encode())
+    ids = tokenizer.encode(text)
+    try:
+        await host().open_tokenizer(b"{}")
+        raise AssertionError("an empty definition was accepted")
+    except CorruptModel:
+        pass
+    return [ids, tokenizer.decode(ids), tokenizer.decode([]), tokenizer.encode("")]
+
+
+def test_the_tokenizer_library(selenium, tokenizer, definition):
+    """The wasm build gives what the wheel of the same library gives natively."""
+    ids = tokenizer.encode(TEXT, add_special_tokens=False).ids
+    assert encoded_in_the_page(selenium, definition, TEXT) == [ids, TEXT, "", []]

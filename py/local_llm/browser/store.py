@@ -16,7 +16,8 @@ class BrowserStore:
 
     async def get(self, key: str) -> str | None:
         try:
-            return js.localStorage.getItem(_PREFIX + key) or None  # JavaScript's null is not None
+            text = js.localStorage.getItem(_PREFIX + key)
+            return text if isinstance(text, str) else None  # JavaScript's null is not None
         except (JsException, AttributeError):
             return self._memory.get(key)
 

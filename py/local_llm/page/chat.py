@@ -25,6 +25,7 @@ class ChatPage:
         self._view = view
         self._source: Any = default_model
         self._messages: list[dict[str, str]] = []
+        self._answering = False
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self) -> None:
@@ -53,30 +54,31 @@ class ChatPage:
 
     async def send(self, prompt: str) -> None:
         """Answer one message, after loading the model if need be; the text grows as it is generated."""
-        if not prompt.strip():
+        if not prompt.strip() or self._answering:
             return
+        self._answering = True
+        self._settle()
+        try:
+            await self._answer(prompt)
+        finally:
+            self._answering = False
+            self._settle()
+
+    async def _answer(self, prompt: str) -> None:
         messages = self._messages  # clear() may begin another list meanwhile
         self._view.add_message("user").set_text(prompt)
         answer = self._view.add_message("assistant")
-        self._view.enable("send", False)
         if not self._runtime.status()["is_ready"] and not await self.load():
             answer.set_note("No model is loaded: see the message above.")
-            self._view.enable("send", True)
             return
         messages.append({"role": "user", "content": prompt})
-        self._view.set_phase("generating")
-        self._view.enable("stop", True)
+        self._settle()
         try:
             text = await self._stream(messages, answer)
             messages.append({"role": "assistant", "content": text})
         except LocalLLMError as error:
             messages.pop()
             answer.set_note(str(error))
-        finally:
-            self._view.enable("stop", False)
-            self._view.enable("send", True)
-            if self._runtime.status()["is_ready"]:
-                self._view.set_phase("ready")
 
     async def _stream(self, messages: list[dict[str, str]], answer: Message) -> str:
         text = ""
@@ -130,8 +132,14 @@ class ChatPage:
         self._view.set_text("adapter", f"{info['adapter']}{software}")
         self._view.set_text("model", str(self._runtime.status()["model"]))
         self._view.set_text("status", "Ready. What you type stays on this device.")
-        self._view.set_phase("generating" if self._runtime.status()["is_generating"] else "ready")
-        self._view.enable("send", not self._runtime.status()["is_generating"])
+        self._settle()
+
+    def _settle(self) -> None:
+        """Show what the controls allow now; an error stays on show."""
+        self._view.enable("send", not self._answering)
+        self._view.enable("stop", self._answering)
+        if self._runtime.status()["is_ready"]:
+            self._view.set_phase("generating" if self._answering else "ready")
 
     def _failed(self, detail: Mapping[str, Any]) -> None:
         self._view.set_phase("error")
