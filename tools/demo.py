@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,8 @@ def open_page(spec: Spec) -> Iterator[Any]:
         try:
             yield browser.new_page()
         finally:
-            browser.close()
+            with suppress(Exception):  # Ctrl-C may have ended it already
+                browser.close()
 
 
 def _first_line(error: Exception) -> str:
@@ -220,14 +222,24 @@ def main(spec: Spec) -> None:
             say(report(result))
         if spec.keep_open:
             say(f"  The page stays open at {base}/ until you press Ctrl-C.")
-            page.wait_for_event("close", timeout=0)
+            with suppress(KeyboardInterrupt):
+                page.wait_for_event("close", timeout=0)
+
+
+def run(words: list[str]) -> int:
+    """The exit status of main on a command line."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        main(Spec(**json.loads(words[0])))
+    except Failure as failure:
+        say(f"error: {failure}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
 
 
 if __name__ == "__main__":
-    try:
-        main(Spec(**json.loads(sys.argv[1])))
-    except Failure as failure:
-        say(f"error: {failure}")
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    status = run(sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(status)  # Playwright's half-closed connection would complain on the way out after Ctrl-C
