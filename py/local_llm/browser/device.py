@@ -79,6 +79,9 @@ class BrowserDevice:
         self._bridge = bridge
         self._gpu = gpu
         self._closed = False
+        self._pipelines: dict[
+            tuple[str, str, str], Handle
+        ] = {}  # a second model with the same kernels compiles nothing
         facts = json.loads(bridge.deviceFacts(gpu))
         limits = facts["limits"]
         self.caps = Caps(
@@ -122,9 +125,12 @@ class BrowserDevice:
     ) -> Handle:
         self._check_open()
         types = ",".join(_TYPES[access] for access in bindings)
-        with typed_errors(f"Kernel '{entry}' does not compile"):
-            made = await self._bridge.createPipeline(self._gpu, code, entry, types, json.dumps(dict(constants)))
-        return (made.pipeline, made.layout)
+        key = (code, types, json.dumps(dict(constants), sort_keys=True))
+        if key not in self._pipelines:
+            with typed_errors(f"Kernel '{entry}' does not compile"):
+                made = await self._bridge.createPipeline(self._gpu, code, entry, types, key[2])
+            self._pipelines[key] = (made.pipeline, made.layout)
+        return self._pipelines[key]
 
     def bind(self, pipeline: Handle, buffers: Sequence[Handle]) -> Handle:
         self._check_open()

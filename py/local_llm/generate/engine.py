@@ -84,8 +84,9 @@ class Engine:
         calls = self._decode_calls(SamplingParams())
         for count in {2, 16, self._model.max_chunk}:  # the sizes at which operations change variant
             calls += self._prefill_calls(count, SamplingParams())
-        strong = SamplingParams(temperature=1.0, top_k=40, repetition_penalty=1.1)
-        await self._compiler.prepare(calls + self._sample_calls(strong))
+        for sampling in (SamplingParams(temperature=1.0), SamplingParams(1.0, top_k=40, repetition_penalty=1.1)):
+            calls += self._sample_calls(sampling)
+        await self._compiler.prepare(calls)
 
     def interrupt(self) -> None:
         """End the running generation at the next token; what is queued on the GPU is at most two short batches."""
@@ -253,15 +254,18 @@ class Engine:
         penalties, noise, cut = _kind(sampling)
         return sample(self._model.shared, self._sampler, penalties=penalties, noise=noise, cut=cut)
 
-    async def logits(self, ids: Sequence[int]) -> np.ndarray:
-        """Teacher forcing: float32 [T, V], row t for the token after ids[t]. Replaces the cache's content."""
+    async def logits(self, ids: Sequence[int], chunk: int = LOGITS_CHUNK) -> np.ndarray:
+        """Teacher forcing: float32 [T, V], row t for the token after ids[t]. Replaces the cache's content.
+
+        chunk: tokens computed together; 1 takes the way of decoding.
+        """
         self._check(ids)
         self._held = []
         model, vocab = self._model, self._model.config.vocab
         rows = np.empty((len(ids), vocab), np.float32)
         memory = Memory(self._device)
         try:
-            chunk = max(1, min(LOGITS_CHUNK, model.max_chunk, model.shared.caps.max_binding_bytes // (4 * vocab)))
+            chunk = max(1, min(chunk, model.max_chunk, model.shared.caps.max_binding_bytes // (4 * vocab)))
             out = memory.create(4 * chunk * vocab, "all logits")
             compiler = Compiler(self._device, memory)
             for start in range(0, len(ids), chunk):

@@ -85,6 +85,7 @@ class NativeDevice:
         self._faults: list[LocalLLMError] = []
         self._closed = False
         self._info = info
+        self._pipelines: dict[object, Handle] = {}  # a second model with the same kernels compiles nothing
         limits = device.limits
         self.caps = Caps(
             adapter=str(info["device"]),
@@ -130,6 +131,9 @@ class NativeDevice:
     def create_pipeline(
         self, code: str, entry: str, bindings: Sequence[str], constants: Mapping[str, float]
     ) -> Awaitable[Handle]:
+        key = (code, entry, tuple(bindings), tuple(sorted(constants.items())))
+        if key in self._pipelines:
+            return _Now(lambda: self._pipelines[key])
         kinds = {"read": "read-only-storage", "read_write": "storage", "uniform": "uniform"}
         layout = self._device.create_bind_group_layout(
             entries=[
@@ -149,9 +153,10 @@ class NativeDevice:
 
         def finish() -> Handle:
             try:
-                return (promise.sync_wait(), layout)
+                self._pipelines[key] = (promise.sync_wait(), layout)
             except Exception as error:
                 raise GPUFault(f"Kernel '{entry}' does not compile: {error}") from None
+            return self._pipelines[key]
 
         return _Now(finish)
 

@@ -1,0 +1,76 @@
+"""Models over Dawn: one device that counts its buffers, one loaded real model for the whole run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from local_llm import LocalLLM
+from local_llm.entry import default_host
+from tests.conftest import wait
+
+ROOT = Path(__file__).parents[2]
+ASSETS = ROOT / ".cache" / "assets"  # build.py puts them there
+MODEL = Path(os.environ.get("LOCAL_LLM_MODEL", ASSETS / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"))
+
+
+class CountingDevice:
+    """Passes everything on and knows which buffers live: the truth about what a failed load leaves behind."""
+
+    def __init__(self, device):
+        self._device = device
+        self.live = {}
+
+    def __getattr__(self, name):
+        return getattr(self._device, name)
+
+    def create_buffer(self, nbytes, label):
+        buffer = self._device.create_buffer(nbytes, label)
+        self.live[id(buffer)] = (buffer, nbytes)
+        return buffer
+
+    def destroy(self, buffer):
+        self.live.pop(id(buffer), None)
+        self._device.destroy(buffer)
+
+    def close(self):
+        pass  # it serves the whole run
+
+    @property
+    def nbytes(self):
+        return sum(nbytes for _, nbytes in self.live.values())
+
+
+@pytest.fixture(scope="session")
+def counted(device):
+    return CountingDevice(device)
+
+
+@pytest.fixture(scope="session")
+def host(counted):
+    async def open_device():
+        return counted
+
+    return replace(default_host(), open_device=open_device)
+
+
+@pytest.fixture
+def llm(host, counted):
+    """A fresh service; nothing may be left on the GPU when its test ends."""
+    before = counted.nbytes
+    service = LocalLLM(host)
+    yield service
+    wait(service.unload())
+    assert counted.nbytes == before, "GPU buffers are left behind"
+
+
+@pytest.fixture(scope="session")
+def real(host):
+    """SmolLM2-135M-Instruct, loaded once."""
+    service = LocalLLM(host)
+    wait(service.init(str(MODEL), context_size=1024))
+    yield service
+    wait(service.unload())
