@@ -36,36 +36,29 @@ struct Params {
 override WIDTH: u32;
 override QUERIES: u32;
 override COLUMNS: u32 = WIDTH / 4;
-override QUERY_WORDS: u32 = QUERIES * COLUMNS;
 override LANES: u32 = QUERIES / 4 * COLUMNS;
 override CHUNK: u32 = 4 * COLUMNS;
 override WEIGHTS: u32 = QUERIES / 4 * CHUNK;
 
-var<workgroup> queries: array<vec4<f32>, QUERY_WORDS>; // [query, column]
-var<workgroup> weights: array<vec4<f32>, WEIGHTS>;     // [four queries, key]
+var<workgroup> weights: array<vec4<f32>, WEIGHTS>; // [four queries, key]
 var<workgroup> top: array<atomic<u32>, QUERIES>;
 
 fn key(row: u32, column: u32) -> vec4<f32> {
   return halves(k_cache[row * COLUMNS + column]);
 }
 
-// q · k for four queries from `first` on and the keys of four rows: one column a key, one number a query.
-fn score(first: u32, rows: vec4<u32>) -> mat4x4<f32> {
+// q · k for the queries and the keys of four rows each: one column a key, one number a query.
+fn score(queries: vec4<u32>, keys: vec4<u32>) -> mat4x4<f32> {
   var a = vec4<f32>();
   var b = vec4<f32>();
   var c = vec4<f32>();
   var d = vec4<f32>();
   for (var e = 0u; e < COLUMNS; e++) {
-    let q = mat4x4(
-      queries[first * COLUMNS + e],
-      queries[(first + 1) * COLUMNS + e],
-      queries[(first + 2) * COLUMNS + e],
-      queries[(first + 3) * COLUMNS + e],
-    );
-    a += key(rows.x, e) * q;
-    b += key(rows.y, e) * q;
-    c += key(rows.z, e) * q;
-    d += key(rows.w, e) * q;
+    let q = mat4x4(qkv[queries.x + e], qkv[queries.y + e], qkv[queries.z + e], qkv[queries.w + e]);
+    a += key(keys.x, e) * q;
+    b += key(keys.y, e) * q;
+    c += key(keys.z, e) * q;
+    d += key(keys.w, e) * q;
   }
   return mat4x4(a, b, c, d);
 }
@@ -74,7 +67,7 @@ fn score(first: u32, rows: vec4<u32>) -> mat4x4<f32> {
 fn masked(scores: vec4<f32>, j: u32, positions: vec4<u32>) -> vec4<f32> {
   let recent = vec4(j + params.window) > positions;
   let seen = (vec4(j) <= positions) & (recent | vec4(params.window == 0));
-  return select(vec4(MASKED), capped(scores, params.softcap), seen);
+  return select(vec4(MASKED), capped(scores * params.scale, params.softcap), seen);
 }
 
 fn raise_top(first: u32, scores: vec4<f32>) {
@@ -110,12 +103,8 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
   let live = tile + first < step.count;
   let positions = vec4(step.position + tile + first) + vec4(0, 1, 2, 3);
   let list = first * COLUMNS; // of this lane's queries in weights: first / 4 * CHUNK
-  for (var i = lane; i < QUERY_WORDS; i += LANES) {
-    let t = min(tile + i / COLUMNS, step.count - 1);
-    queries[i] = qkv[(t * (params.heads + 2 * params.kv_heads) + head) * COLUMNS + i % COLUMNS] * params.scale;
-  }
-  workgroupBarrier();
-
+  let row_words = (params.heads + 2 * params.kv_heads) * COLUMNS;
+  let queries = min(vec4(tile + first) + vec4(0, 1, 2, 3), vec4(step.count - 1)) * row_words + head * COLUMNS;
   var highest = vec4(MASKED);
   var sum = vec4<f32>();
   var total = mat4x4<f32>(); // one column a query
@@ -124,7 +113,7 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     let j = base + column * 4;
     var scores = mat4x4(vec4(MASKED), vec4(MASKED), vec4(MASKED), vec4(MASKED));
     if (live && j < end) {
-      scores = score(first, row + min(vec4(j) + vec4(0, 1, 2, 3), vec4(end - 1)));
+      scores = score(queries, row + min(vec4(j) + vec4(0, 1, 2, 3), vec4(end - 1)));
       scores[0] = masked(scores[0], j, positions);
       scores[1] = masked(scores[1], j + 1, positions);
       scores[2] = masked(scores[2], j + 2, positions);

@@ -37,10 +37,8 @@ override LANES: u32 = 64;
 override COLUMNS: u32 = WIDTH / 4;
 override SLICES: u32 = LANES / COLUMNS;
 
-var<workgroup> query: array<vec4<f32>, COLUMNS>;
-var<workgroup> weights: array<vec4<f32>, LANES>;
+var<workgroup> weights: array<vec4<f32>, LANES>; // four positions a lane; in the end each lane's part of y
 var<workgroup> top: atomic<u32>;
-var<workgroup> partial: array<vec4<f32>, LANES>;
 var<workgroup> partial_sum: array<f32, LANES>;
 
 fn key(row: u32, column: u32) -> vec4<f32> {
@@ -52,10 +50,10 @@ fn value(row: u32, column: u32) -> vec4<f32> {
 }
 
 // q · k for the keys of four rows.
-fn score(rows: vec4<u32>) -> vec4<f32> {
+fn score(head: u32, rows: vec4<u32>) -> vec4<f32> {
   var sum = vec4<f32>();
   for (var e = 0u; e < COLUMNS; e++) {
-    let q = query[e];
+    let q = qkv[head * COLUMNS + e];
     sum += vec4(dot(q, key(rows.x, e)), dot(q, key(rows.y, e)), dot(q, key(rows.z, e)), dot(q, key(rows.w, e)));
   }
   return sum;
@@ -68,10 +66,6 @@ fn attention_decode(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invo
   let end = min(step.position + 1, params.context);
   let column = lane % COLUMNS;
   let slice = lane / COLUMNS;
-  for (var e = lane; e < COLUMNS; e += LANES) {
-    query[e] = qkv[head * COLUMNS + e] * params.scale;
-  }
-  workgroupBarrier();
 
   var highest = MASKED;
   var sum = 0.0;
@@ -81,8 +75,8 @@ fn attention_decode(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invo
     let places = vec4(j) + vec4(0, 1, 2, 3);
     var scores = vec4(MASKED);
     if (j < end) {
-      scores = capped(score(row + min(places, vec4(end - 1))), params.softcap);
-      scores = select(vec4(MASKED), scores, places < vec4(end));
+      scores = score(head, row + min(places, vec4(end - 1))) * params.scale;
+      scores = select(vec4(MASKED), capped(scores, params.softcap), places < vec4(end));
       atomicMax(&top, order(max(max(scores.x, scores.y), max(scores.z, scores.w))));
     }
     workgroupBarrier();
@@ -104,12 +98,13 @@ fn attention_decode(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invo
       }
     }
   }
-  partial[lane] = total;
+  workgroupBarrier();
+  weights[lane] = total;
   partial_sum[lane] = sum;
   workgroupBarrier();
   if (lane < COLUMNS) {
     for (var other = 1u; other < SLICES; other++) {
-      total += partial[lane + other * COLUMNS];
+      total += weights[lane + other * COLUMNS];
       sum += partial_sum[lane + other * COLUMNS];
     }
     y[head * COLUMNS + lane] = total / sum;

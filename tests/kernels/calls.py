@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from typing import Any, cast
 
@@ -43,10 +44,11 @@ def kept(device: Device) -> Device:
 class Bench:
     """A device, its memory, and the buffers all kernels share."""
 
-    def __init__(self, device: Device, memory: Memory) -> None:
+    def __init__(self, device: Device, memory: Memory, software: bool | None = None) -> None:
         self.device = kept(device)
         self.memory = memory
-        self.shared = Shared(device.caps, memory.create(16, "step"), memory.create(16, "dummy"))
+        caps = device.caps if software is None else replace(device.caps, software=software)
+        self.shared = Shared(caps, memory.create(16, "step"), memory.create(16, "dummy"))
         self._compiler = Compiler(self.device, memory)
 
     def set_step(self, position: int, count: int = 1, index: int = 0, seed: int = 0) -> None:
@@ -69,9 +71,10 @@ class Bench:
 
 
 @contextmanager
-def bench(device: Device) -> Iterator[Bench]:
+def bench(device: Device, software: bool | None = None) -> Iterator[Bench]:
+    """software: choose kernels as for a CPU adapter, or as for a GPU (None: as the device is)."""
     memory = Memory(device)
     try:
-        yield Bench(device, memory)
+        yield Bench(device, memory, software)
     finally:
         memory.close()

@@ -199,19 +199,19 @@ def chi_square(drawn: np.ndarray, probability: np.ndarray) -> float:
     return (((seen - expected) ** 2 / expected).sum() - freedom) / np.sqrt(2 * freedom)
 
 
-@pytest.mark.parametrize("seed", [0, 2**32 - 1])
 @pytest.mark.parametrize(
-    "options",
+    ("seed", "options"),
     [
-        {"temperature": 1.0},
-        {"temperature": 0.5},
-        {"temperature": 2.0, "top_k": 20},
-        {"temperature": 1.0, "top_p": 0.8},
-        {"temperature": 1.5, "top_k": 50, "top_p": 0.9, "min_p": 0.05},
+        (0, {"temperature": 1.0}),
+        (1, {"temperature": 1.0}),
+        (123456789, {"temperature": 0.5}),
+        (2, {"temperature": 2.0, "top_k": 20}),
+        (3, {"temperature": 1.0, "top_p": 0.8}),
+        (2**32 - 1, {"temperature": 1.5, "top_k": 50, "top_p": 0.9, "min_p": 0.05}),
     ],
     ids=str,
 )
-async def test_draws_follow_the_distribution(device, options, seed):
+async def test_draws_follow_the_distribution(device, seed, options):
     logits = normal(257, 2.0, 1)
     p = SamplingParams(**options)
     mask = reference.top_k(logits, p.top_k)

@@ -9,7 +9,9 @@ from local_llm.gpu.memory import Buffer
 from local_llm.ops.shared import Shared
 
 _ROPE_LANES = 64
-_TILE_WORDS = 1536  # Q·E of a workgroup of `attention`: it keeps as many f32 of queries, as many weights, in 16 KiB
+# A workgroup of `attention` keeps QUERIES · E numbers, in 16 KiB with the rest. SwiftShader sets workgroup memory to
+# zero once for every four lanes, slowly: there, the smallest workgroups are the fastest.
+_TILE = 3072
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,12 @@ def attention(s: Shared, tokens: int, heads: Heads, qkv: Buffer, cache: Cache, y
 
     tokens: T, the most that step.count can be; 1 chooses the kernel for decoding.
     """
+    columns = heads.width // 4
     if tokens == 1:
-        # Barriers cost most on a CPU that plays a GPU; a GPU wants many lanes to load the cache with.
-        kernel = Kernel.of("attention_decode", LANES=64 if s.caps.software else 256, WIDTH=heads.width)
+        kernel = Kernel.of("attention_decode", LANES=columns if s.caps.software else 256, WIDTH=heads.width)
         grid = (heads.heads, 1, 1)
     else:
-        queries = min(16, _TILE_WORDS // heads.width // 4 * 4)
+        queries = 4 if s.caps.software else min(16, _TILE // heads.width // 4 * 4)
         kernel = Kernel.of("attention", QUERIES=queries, WIDTH=heads.width)
         grid = (-(-tokens // queries), heads.heads, 1)
     numbers = (heads.context, heads.window, float(heads.scale), float(heads.softcap), heads.heads, heads.kv_heads)
