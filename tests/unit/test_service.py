@@ -273,6 +273,22 @@ async def test_measurements_are_kept_across_visits(bench):
     assert kept["file_bytes"] > quantization["nbytes"]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"temperature": 1.0},
+        {"temperature": 1.0, "top_k": 5},
+        {"temperature": 1.0, "repetition_penalty": 1.2},
+        {"temperature": 0.0, "top_p": 0.5, "presence_penalty": 1.0},
+    ],
+)
+async def test_every_kind_of_sampling_has_its_kernels(bench, options):
+    service = bench.service()
+    await service.init("tiny")
+    assert (await service.chat(HELLO, max_tokens=3, **options)).usage.completion_tokens == 3
+
+
 async def test_options_are_kept_and_a_call_may_say_otherwise(bench):
     service = bench.service()
     await service.init("tiny")
