@@ -224,7 +224,7 @@ def test(arguments: argparse.Namespace) -> int:
 
 def bench(arguments: argparse.Namespace) -> int:
     """Run one script of bench/ by its name."""
-    scripts = {path.stem: path for path in sorted((ROOT / "bench").glob("*.py")) if not path.stem.startswith("_")}
+    scripts = sorted(path.stem for path in (ROOT / "bench").glob("*.py") if not path.stem.startswith("_"))
     if arguments.name not in scripts:
         known = ", ".join(scripts) or "none yet"
         raise Failure(
@@ -233,7 +233,7 @@ def bench(arguments: argparse.Namespace) -> int:
     browser = set_up(["build", "demo", "test"], ["site", "model"], browser=True)
     build_site()
     environment.install_wheel(site.wheel_path())
-    return in_venv(scripts[arguments.name], *arguments.rest, env={"CHROMIUM": str(browser), "PYTHONPATH": str(ROOT)})
+    return in_venv("-m", f"bench.{arguments.name}", *arguments.rest, env={"CHROMIUM": str(browser)})
 
 
 def parser() -> argparse.ArgumentParser:
@@ -266,7 +266,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("check", help="format, lint, types, architecture").set_defaults(run=check)
     one = commands.add_parser("test", help="check, then all tests; further arguments go to pytest")
     one.set_defaults(run=test)
-    one = commands.add_parser("bench", help="run a script of bench/; further arguments go to it")
+    one = commands.add_parser("bench", add_help=False, help="run a script of bench/; further arguments go to it")
     one.add_argument("name", nargs="?")
     one.set_defaults(run=bench)
     return top
