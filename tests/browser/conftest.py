@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def browser(playwright):
 
 
 @pytest.fixture
-def blank(browser) -> Page:
+def blank(browser) -> Iterator[Page]:
     """A fresh page that has loaded nothing."""
     page = browser.new_page()
     yield page
@@ -49,7 +50,7 @@ def blank(browser) -> Page:
 
 
 @pytest.fixture(scope="module")
-def page(browser, server) -> Page:
+def page(browser, server) -> Iterator[Page]:
     """A page of the site with Python up, shared by one module's tests; no model is loaded."""
     page = browser.new_page()
     boot(page, server.url)

@@ -56,6 +56,7 @@ class TestServer:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), TestHandler)
         self._server.daemon_threads = True
+        self._server.handle_error = lambda request, client_address: None  # a page that closes drops its connections
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}/"
 

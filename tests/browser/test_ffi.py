@@ -76,11 +76,12 @@ async def test_a_rejected_command_is_told_once(selenium, code):
     plan = device.record([Dispatch(pipeline, device.bind(pipeline, [buffer]), (1 << 20, 1, 1))])
     for wait in (lambda: device.read(buffer, 4), device.idle):
         device.submit(plan)
+        said = "nothing"
         try:
             await wait()
-            raise AssertionError("too large a grid was accepted")
         except GPUFault as error:
-            assert "65535" in str(error), str(error)
+            said = str(error)
+        assert "65535" in said, said
         assert await device.read(buffer, 4) == bytes(4)
     device.close()
 
@@ -92,11 +93,12 @@ async def test_a_kernel_that_does_not_compile(selenium, code):
 
     device = await open_device()
     for text, entry in ((code.replace("FACTOR;", "FACTORS;"), "multiply"), (code, "divide")):
+        said = "nothing"
         try:
             await device.create_pipeline(text, entry, ["read_write"], {})
-            raise AssertionError("compiled")
         except GPUFault as error:
-            assert entry in str(error), str(error)
+            said = str(error)
+        assert f"'{entry}' does not compile" in said, said
     await device.idle()  # the failed compilation is not told twice
     device.close()
 
@@ -108,11 +110,12 @@ async def test_memory_that_is_refused(selenium):
 
     device = await open_device()
     device.create_buffer(device.caps.max_buffer_bytes * 2, "too large")
+    said = "nothing"
     try:
         await device.idle()
-        raise AssertionError("accepted")
     except (OutOfMemory, GPUFault) as error:
-        assert "size" in str(error), str(error)
+        said = str(error)
+    assert "size" in said, said
     device.close()
 
 
@@ -224,4 +227,5 @@ async def encoded_in_the_page(selenium, definition, text):
 def test_the_tokenizer_library(selenium, tokenizer, definition):
     """The wasm build gives what the wheel of the same library gives natively."""
     ids = tokenizer.encode(TEXT, add_special_tokens=False).ids
-    assert encoded_in_the_page(selenium, definition, TEXT) == [ids, TEXT, "", []]
+    found = encoded_in_the_page(selenium, definition, TEXT)  # pyright: ignore[reportCallIssue]: the decorator adds one
+    assert found == [ids, TEXT, "", []]

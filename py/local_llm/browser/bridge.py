@@ -6,13 +6,15 @@ Pyodide, the package's own copy is loaded on first use.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module, resources
+from pathlib import Path
 from typing import Any
 
 import js
 from pyodide.ffi import JsException, register_js_module, to_js
+from pyodide_js import FS
 
 from local_llm import errors
 
@@ -24,32 +26,35 @@ async def load_bridge() -> Any:
     try:
         return import_module(MODULE)
     except ImportError:
-        from pyodide.code import (
-            run_js,
-        )  # somebody else's Pyodide, perhaps in a worker: there is no other way to import()
+        from pyodide.code import run_js  # without boot.js, perhaps in a worker, there is no other way to import()
 
-        register_js_module(MODULE, await _with_url([packaged("bridge.js")], run_js("(url) => import(url)")))
+        register_js_module(MODULE, await _from_package("bridge.js", run_js("(url) => import(url)")))
         return import_module(MODULE)
 
 
 def packaged(name: str) -> str:
-    """Text of one of the JavaScript files that the wheel carries."""
-    return resources.files("local_llm").joinpath("web", name).read_text(encoding="utf-8")
+    """Text of one of the web files that the wheel carries."""
+    return _path(name).read_text(encoding="utf-8")
 
 
-async def import_text(*parts: Any) -> Any:
-    """The JavaScript module whose text is these strings and Blobs in a row."""
-    return await _with_url(parts, (await load_bridge()).importModule)
+async def import_packaged(name: str) -> Any:
+    """One of the JavaScript modules that the wheel carries."""
+    return await _from_package(name, (await load_bridge()).importModule)
 
 
-async def _with_url(parts: Sequence[Any], use: Callable[[str], Awaitable[Any]]) -> Any:
+async def _from_package(name: str, use: Callable[[str], Awaitable[Any]]) -> Any:
     options = js.Object.new()
     options.type = "text/javascript"
-    url = js.URL.createObjectURL(js.Blob.new(to_js(list(parts)), options))
+    data = FS.readFile(str(_path(name)))  # from the file system's own memory, past the Wasm heap
+    url = js.URL.createObjectURL(js.Blob.new(to_js([data]), options))
     try:
         return await use(url)
     finally:
         js.URL.revokeObjectURL(url)
+
+
+def _path(name: str) -> Path:
+    return Path(str(resources.files("local_llm"))) / "web" / name
 
 
 def typed(error: JsException, context: str) -> Exception:

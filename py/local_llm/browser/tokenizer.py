@@ -12,7 +12,7 @@ from typing import Any
 
 from pyodide.ffi import JsException, to_js
 
-from local_llm.browser.bridge import import_text, load_bridge, packaged
+from local_llm.browser.bridge import import_packaged, load_bridge
 from local_llm.errors import CorruptModel, DownloadFailed
 
 
@@ -22,7 +22,7 @@ def tokenizer_opener(url: str | None) -> Callable[[bytes], Awaitable[WasmTokeniz
 
     async def open_tokenizer(definition: bytes) -> WasmTokenizer:
         if not library:
-            module = await import_text(packaged("tokenizers.js")) if url is None else await _imported(url)
+            module = await import_packaged("tokenizers.js") if url is None else await _imported(url)
             library.append(module.Tokenizer)
         try:
             return WasmTokenizer(await library[0].fromJSON(to_js(definition).buffer))
