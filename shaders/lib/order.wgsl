@@ -7,9 +7,7 @@ fn order(x: f32) -> u32 {
   if ((bits & 0x7fffffffu) > 0x7f800000u) {
     return 0u; // NaN
   }
-  if (bits == 0x80000000u) {
-    return 0x80000000u; // -0 = +0
-  }
+  // -0 and +0 both become 0x80000000
   return select(bits | 0x80000000u, ~bits, bits > 0x80000000u);
 }
 
