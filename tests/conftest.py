@@ -44,3 +44,36 @@ def device():
     device = wait(open_device())
     yield device
     device.close()
+
+
+@pytest.fixture(scope="session")
+def server():
+    """The built site on loopback, the model, and paths that misbehave. LOCAL_LLM_SITE names another site than dist/."""
+    from tests.browser.harness import MODEL, ROOT, SITE, TestServer
+
+    if not (SITE / "manifest.json").is_file():
+        pytest.fail(f"No built site at {SITE}. Run: python3 build.py build")
+    model = SITE / "models" / MODEL
+    if not model.is_file():
+        model = ROOT / ".cache" / "assets" / "models" / MODEL
+    with TestServer(SITE, model) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def playwright():
+    """One for all: a second one in the same process is refused."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def browser(playwright):
+    """Chromium with SwiftShader's WebGPU adapter."""
+    from tests.browser.harness import ADAPTER, launch
+
+    browser = launch(playwright, ADAPTER)
+    yield browser
+    browser.close()

@@ -1,44 +1,15 @@
-"""A built site on loopback and Chromium with WebGPU on the CPU. LOCAL_LLM_SITE names another site than dist/."""
+"""Pages of the built site; server and browser are the ones of tests/conftest.py."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
-from tests.browser.harness import ADAPTER, ROOT, TestServer, boot, launch
+from tests.browser.harness import MODEL, boot
 
-SITE = Path(os.environ.get("LOCAL_LLM_SITE", ROOT / "dist"))
-MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-
-@pytest.fixture(scope="session")
-def server():
-    """The site, the model, and paths that misbehave (harness.TestServer)."""
-    if not (SITE / "manifest.json").is_file():
-        pytest.fail(f"No built site at {SITE}. Run: python3 build.py build")
-    model = SITE / "models" / MODEL
-    if not model.is_file():
-        model = ROOT / ".cache" / "assets" / "models" / MODEL
-    with TestServer(SITE, model) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def playwright():
-    with sync_playwright() as playwright:
-        yield playwright
-
-
-@pytest.fixture(scope="session")
-def browser(playwright):
-    """Chromium with SwiftShader's WebGPU adapter."""
-    browser = launch(playwright, ADAPTER)
-    yield browser
-    browser.close()
+__all__ = ["MODEL"]
 
 
 @pytest.fixture

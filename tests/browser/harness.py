@@ -15,6 +15,8 @@ from playwright.sync_api import Browser, Page, Playwright
 from tools.serve import Handler
 
 ROOT = Path(__file__).resolve().parents[2]
+SITE = Path(os.environ.get("LOCAL_LLM_SITE", ROOT / "dist"))
+MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
 QUIET = ("--disable-background-networking", "--disable-component-update", "--no-first-run", "--no-sandbox")
 ADAPTER = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 
