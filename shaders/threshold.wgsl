@@ -1,18 +1,21 @@
 // threshold: cut = the order of the smallest logit that top-k, then top-p, then min-p keep (ties are kept)
 //
 //   Weight of a token: w = exp((logit - best) / temperature). Each filter keeps the tokens from some logit upwards:
-//   top-k from the k-th largest; top-p from where the summed weight of the larger ones reaches top_p of what top-k kept;
-//   min-p from best + temperature * log(min_p). A radix selection finds the first two in four passes of 8 bits over the
-//   logits' orders. Sums are whole numbers of 64 bits (two u32), so their order does not matter: the result is
-//   the same in every run. Weights are in units of 2^-40: rounding loses at most V * 2^-40 of the best token's weight.
+//   top-k from the k-th largest; top-p from where the weights of the larger ones sum to top_p of what top-k kept; min-p
+//   from best + temperature * log(min_p). The first two: 256 coarse bins over the distance to the best say
+//   where the cut is; the logits from there upwards are gathered in workgroup memory (if they are too many, all logits
+//   are read again and again); four passes of 8 bits over their orders find it exactly.
+//   Sums are whole numbers of 64 bits (two u32), so that their order does not matter: every run gives the same result.
+//   A weight is in units of 2^-40 of the best one's: rounding loses at most V * 2^-40 of it.
 //
 //   logits    f32 [V]   read         padded to a multiple of four
 //   sampling  Sampling  read
 //   cut       u32 [1]   read_write   see lib/order.wgsl; never above the order of the best logit
 //   params    Params    uniform
-//   grid      (1, 1, 1)
+//   grid      (1, 1, 1)              LANES at least 16
 
 //#include sampling
+//#include bins
 
 struct Params {
   vocab: u32,
@@ -23,117 +26,126 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> cut: array<u32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
-const LANES = 256u;
+override LANES: u32 = 256;
+const CAPACITY = 2048u;
 
-var<workgroup> low: array<atomic<u32>, 256>;
-var<workgroup> high: array<atomic<u32>, 256>;
+// What is summed: tokens, or their weights, of those whose order is at least `least`.
+struct Sum {
+  by_mass: bool,
+  least: u32,
+  top: f32, // the best logit
+}
+
 var<workgroup> best: atomic<u32>;
-var<workgroup> prefix: u32;
+var<workgroup> gathered: array<u32, CAPACITY>;
+var<workgroup> gathered_count: atomic<u32>;
 
-fn total(sum: vec2<u32>) -> f32 {
-  return f32(sum.y) * 0x1p32 + f32(sum.x);
+// The orders of four logits; 0 past the end of the vocabulary.
+fn orders(block: u32) -> vec4<u32> {
+  let x = logits[block];
+  let key = vec4(order(x.x), order(x.y), order(x.z), order(x.w));
+  return select(vec4(0u), key, vec4(4 * block) + vec4(0, 1, 2, 3) < vec4(params.vocab));
 }
 
-fn sum_of(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
-  let x = a.x + b.x;
-  return vec2(x, a.y + b.y + select(0u, 1u, x < a.x));
-}
-
-// The weight of a logit in units of 2^-40.
-fn mass(key: u32, top: f32) -> vec2<u32> {
-  if (key < MASKED_BELOW) {
-    return vec2(0u);
+fn count(bin: u32, key: u32, sum: Sum) {
+  if (key < sum.least) {
+    return;
   }
-  let w = exp(max(finite(float_of(key)) - top, -1e30) * sampling.inv_temperature) * 256;
-  return vec2(u32((w - floor(w)) * 0x1p32), u32(w));
+  var amount = vec2(1u, 0u);
+  if (sum.by_mass) {
+    let distance = max(finite(float_of(key)) - sum.top, -1e30);
+    let w = select(exp(distance * sampling.inv_temperature) * 256, 0.0, key < MASKED_BELOW);
+    amount = vec2(u32((w - floor(w)) * 0x1p32), u32(w));
+  }
+  add_to_bin(bin, amount);
 }
 
-fn add(bin: u32, amount: vec2<u32>) {
-  if (amount.x > 0) {
-    let before = atomicAdd(&low[bin], amount.x);
-    if (before + amount.x < before) {
-      atomicAdd(&high[bin], 1u);
-    }
-  }
-  if (amount.y > 0) {
-    atomicAdd(&high[bin], amount.y);
-  }
+// Bins of 1/8 of a logit, or (by mass) of the temperature; 255 holds the best, 0 all that is far away.
+fn coarse_bin(key: u32, sum: Sum) -> u32 {
+  let scale = select(8.0, 8.0 * sampling.inv_temperature, sum.by_mass);
+  let distance = min(sum.top - finite(float_of(key)), 1e30) * scale;
+  return select(255 - u32(min(distance, 255.0)), 0u, key < MASKED_BELOW);
 }
 
-// Sums the amounts of one pass into the bins of 8 bits at `shift`.
-fn tally(lane: u32, shift: u32, by_mass: bool, least: u32, top: f32) {
-  atomicStore(&low[lane], 0u);
-  atomicStore(&high[lane], 0u);
-  workgroupBarrier();
-  let settled = 0xffffff00u << shift; // the bits that earlier passes chose
-  for (var i = lane; i < (params.vocab + 3) / 4; i += LANES) {
+fn gather(lane: u32, sum: Sum, share: f32) {
+  let blocks = (params.vocab + 3) / 4;
+  clear_bins(lane);
+  for (var i = lane; i < blocks; i += LANES) {
+    let keys = orders(i);
     for (var c = 0u; c < 4; c++) {
-      let key = order(logits[i][c]);
-      if (4 * i + c < params.vocab && key >= least && (key & settled) == prefix) {
-        var amount = vec2(1u, 0u);
-        if (by_mass) {
-          amount = mass(key, top);
+      count(coarse_bin(keys[c], sum), keys[c], sum);
+    }
+  }
+  let least = choose(lane, share);
+  for (var i = lane; i < blocks; i += LANES) {
+    let keys = orders(i);
+    for (var c = 0u; c < 4; c++) {
+      if (coarse_bin(keys[c], sum) >= least) {
+        let slot = atomicAdd(&gathered_count, 1u);
+        if (slot < CAPACITY) {
+          gathered[slot] = keys[c];
         }
-        add((key >> shift) & 255, amount);
       }
     }
   }
   workgroupBarrier();
 }
 
-// The largest key such that the amounts of all keys from it upwards sum to `wanted` (of 1 when by_mass).
-fn select_key(lane: u32, by_mass: bool, wanted: f32, least: u32, top: f32) -> u32 {
-  if (lane == 0) {
-    prefix = 0;
-  }
-  var above = vec2<u32>();
-  var target_sum = wanted;
-  for (var round = 0u; round < 4; round++) {
-    let shift = 24 - 8 * round;
-    tally(lane, shift, by_mass, least, top);
-    if (lane == 0) {
-      if (by_mass && round == 0) {
-        var all = vec2<u32>();
-        for (var bin = 0u; bin < 256; bin++) {
-          all = sum_of(all, vec2(atomicLoad(&low[bin]), atomicLoad(&high[bin])));
+// The largest order such that the sum from it upwards reaches the goal.
+fn exact(lane: u32, sum: Sum, share: f32) -> u32 {
+  let found = atomicLoad(&gathered_count);
+  var prefix = 0u;
+  above = vec2<u32>();
+  for (var shift = 32u; shift > 0;) {
+    shift -= 8;
+    let settled = 0xffffff00u << shift;
+    clear_bins(lane);
+    if (found <= CAPACITY) {
+      for (var i = lane; i < found; i += LANES) {
+        if ((gathered[i] & settled) == prefix) {
+          count((gathered[i] >> shift) & 255, gathered[i], sum);
         }
-        target_sum = wanted * total(all);
       }
-      var bin = 255u;
-      for (; bin > 0; bin--) {
-        let next = sum_of(above, vec2(atomicLoad(&low[bin]), atomicLoad(&high[bin])));
-        if (total(next) >= target_sum) {
-          break;
+    } else {
+      for (var i = lane; i < (params.vocab + 3) / 4; i += LANES) {
+        let keys = orders(i);
+        for (var c = 0u; c < 4; c++) {
+          if ((keys[c] & settled) == prefix) {
+            count((keys[c] >> shift) & 255, keys[c], sum);
+          }
         }
-        above = next;
       }
-      prefix |= bin << shift;
     }
-    workgroupBarrier(); // the next pass clears the bins
+    prefix |= choose(lane, select(-1.0, share, shift == 24)) << shift;
   }
-  return workgroupUniformLoad(&prefix);
+  return prefix;
 }
 
 @compute @workgroup_size(LANES)
 fn threshold(@builtin(local_invocation_index) lane: u32) {
   var highest = 0u;
   for (var i = lane; i < (params.vocab + 3) / 4; i += LANES) {
-    for (var c = 0u; c < 4; c++) {
-      highest = max(highest, select(0u, order(logits[i][c]), 4 * i + c < params.vocab));
-    }
+    let keys = orders(i);
+    highest = max(highest, max(max(keys.x, keys.y), max(keys.z, keys.w)));
   }
   atomicMax(&best, highest);
   workgroupBarrier();
   highest = atomicLoad(&best);
   let top = finite(float_of(highest));
 
-  var least = 0u;
-  if (sampling.top_k > 0 && sampling.top_k < params.vocab) {
-    least = select_key(lane, false, f32(sampling.top_k), 0u, top);
+  let by_count = sampling.top_k > 0 && sampling.top_k < params.vocab;
+  let by_mass = sampling.top_p < 1;
+  var kept = 0u;
+  if (by_count) {
+    let tokens = Sum(false, 0u, top);
+    goal = f32(sampling.top_k);
+    gather(lane, tokens, -1.0);
+    kept = exact(lane, tokens, -1.0);
+  } else if (by_mass) {
+    gather(lane, Sum(true, 0u, top), sampling.top_p);
   }
-  var kept = least;
-  if (sampling.top_p < 1) {
-    kept = max(kept, select_key(lane, true, sampling.top_p, least, top));
+  if (by_mass) {
+    kept = max(kept, exact(lane, Sum(true, kept, top), select(sampling.top_p, -1.0, !by_count)));
   }
   if (sampling.margin > -1e38) {
     kept = max(kept, order(top + sampling.margin));

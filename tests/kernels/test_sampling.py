@@ -29,9 +29,9 @@ class Sampler:
         return await self.b.read(self.buffers.ring, (self.buffers.ring_size,), np.uint32)
 
 
-async def kept(device, logits: np.ndarray, **options) -> np.ndarray:
+async def kept(device, logits: np.ndarray, software: bool | None = None, **options) -> np.ndarray:
     """bool [V]: what the filters keep"""
-    with bench(device) as b:
+    with bench(device, software) as b:
         sampler = Sampler(b, logits, SamplingParams(**{"temperature": 1.0, **options}))
         await sampler.draw()
         (cut,) = await b.read(sampler.buffers.cut, (1,), np.uint32)
@@ -146,10 +146,10 @@ LOGITS = {
 
 
 @pytest.mark.parametrize("name", LOGITS)
-async def test_top_k_is_exact(device, name):
+async def test_top_k_is_exact(device, software, name):
     logits = LOGITS[name]
     for k in (1, 2, 40, len(logits) - 1, len(logits), 2**31 - 1):
-        np.testing.assert_array_equal(await kept(device, logits, top_k=k), reference.top_k(logits, k))
+        np.testing.assert_array_equal(await kept(device, logits, software, top_k=k), reference.top_k(logits, k))
 
 
 @pytest.mark.parametrize("name", LOGITS)
@@ -164,12 +164,12 @@ async def test_top_p_keeps_a_nucleus(device, name, temperature):
 
 
 @pytest.mark.parametrize("name", ["normal 257", "few values", "equal", "masked"])
-async def test_top_p_counts_what_top_k_kept(device, name):
+async def test_top_p_counts_what_top_k_kept(device, software, name):
     logits = LOGITS[name]
     for k in (1, 3, 50):
         first = reference.top_k(logits, k)
         probability = reference.probabilities(np.where(first, logits, -np.inf), 0.8)
-        mask = await kept(device, logits, temperature=0.8, top_k=k, top_p=0.7)
+        mask = await kept(device, logits, software, temperature=0.8, top_k=k, top_p=0.7)
         assert not (mask & ~first).any()
         assert reference.nucleus_error(probability, mask, 0.7) < 1e-5
 

@@ -88,6 +88,11 @@ def allocate_sampler(
     )
 
 
+def _lanes(caps: Caps) -> int:
+    """One workgroup reads all logits: a GPU needs all the lanes it has; a CPU is slow to start many."""
+    return 64 if caps.software else min(caps.max_invocations, 1024)
+
+
 def sample(s: Shared, buffers: SamplerBuffers, *, penalties: bool, noise: bool, cut: bool) -> list[Call]:
     """Choose a token from buffers.logits and advance s.step.
 
@@ -101,7 +106,9 @@ def sample(s: Shared, buffers: SamplerBuffers, *, penalties: bool, noise: bool, 
         grid = spread(-(-b.vocab // _LANES))
         calls.append(Call(Kernel.of("penalize"), (b.logits, b.counts, b.sampling), grid, pack(b.vocab)))
     if cut:
-        calls.append(Call(Kernel.of("threshold"), (b.logits, b.sampling, b.cut), (1, 1, 1), pack(b.vocab)))
+        calls.append(
+            Call(Kernel.of("threshold", LANES=_lanes(s.caps)), (b.logits, b.sampling, b.cut), (1, 1, 1), pack(b.vocab))
+        )
     span = max(_LEAST_SPAN, -(-b.vocab // _MOST_PARTS))
     parts = -(-b.vocab // span)
     argmax = Kernel.of("argmax", NOISE=noise, CUT=cut)
