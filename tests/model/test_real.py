@@ -11,7 +11,11 @@ from tests.reference import llama
 
 TEXT = Path(__file__).with_name("english.txt").read_text(encoding="utf-8")
 MARGIN = 0.1  # logits: below this the reference itself has no clear favourite
-PROMPTS = ["The capital of France is", "def fibonacci(n):\n", "Once upon a time, in a small village,"]
+PROMPTS = [
+    "The capital of France is",
+    "The days of the week are Monday, Tuesday,",
+    "import numpy as np\nimport matplotlib.pyplot as",
+]
 
 
 @cache

@@ -36,19 +36,21 @@ async def run(args: argparse.Namespace) -> None:
     await llm.init(args.model, context_size=args.context_size)
     try:
         if args.ids:
-            await _write_logits(llm, Path(args.ids), Path(args.logits))
+            np.save(args.logits, await llm.logits(_read_ids(Path(args.ids))))
         else:
             await _answer(llm, args)
     finally:
         await llm.close()
 
 
-async def _write_logits(llm: LocalLLM, ids_file: Path, out: Path) -> None:
+def _read_ids(file: Path) -> list[int]:
     try:
-        ids = json.loads(ids_file.read_text())
+        ids = json.loads(file.read_text())
     except (OSError, ValueError) as error:
-        raise InvalidRequest(f"--ids must be a JSON list of token ids; {ids_file} is not: {error}") from None
-    np.save(out, await llm.logits(ids))
+        raise InvalidRequest(f"--ids must name a JSON list of token ids; {file} is none: {error}") from None
+    if not isinstance(ids, list) or not all(isinstance(token, int) for token in ids):
+        raise InvalidRequest(f"--ids must name a JSON list of token ids; {file} holds something else.")
+    return ids
 
 
 async def _answer(llm: LocalLLM, args: argparse.Namespace) -> None:
