@@ -37,7 +37,8 @@ def code():
 MULTIPLY = """
 @group(0) @binding(0) var<storage, read_write> y: array<u32>;
 override FACTOR: u32 = 1;
-@compute @workgroup_size(4) fn multiply(@builtin(global_invocation_id) id: vec3u) { y[id.x] = y[id.x] * FACTOR; }
+override OFFSET: u32 = 0;
+@compute @workgroup_size(4) fn multiply(@builtin(global_invocation_id) id: vec3u) { y[id.x] = y[id.x] * FACTOR + OFFSET; }
 """
 
 
@@ -51,15 +52,17 @@ async def test_a_plan_is_replayed(selenium, code):
     device = await open_device()
     buffer = device.create_buffer(32, "y")
     device.write(buffer, struct.pack("<8I", *range(8)))
-    pipeline = await device.create_pipeline(code, "multiply", ["read_write"], {"FACTOR": 3})
-    plan = device.record([Dispatch(pipeline, device.bind(pipeline, [buffer]), (1, 1, 1))] * 2)
+    triple = await device.create_pipeline(code, "multiply", ["read_write"], {"FACTOR": 3})
+    double = await device.create_pipeline(code, "multiply", ["read_write"], {"FACTOR": 2, "OFFSET": 1})
+    steps = [(triple, 1), (triple, 1), (double, 2)]
+    plan = device.record([Dispatch(one, device.bind(one, [buffer]), (groups, 1, 1)) for one, groups in steps])
     device.submit(plan, times=2)
     early = device.read(buffer, 16)
     device.submit(plan)
     late = device.read(buffer, 32)
-    assert struct.unpack("<4I", await early) == (0, 81, 162, 243)
-    assert struct.unpack("<8I", await late) == (0, 729, 1458, 2187, 4, 5, 6, 7)
-    assert struct.unpack("<1I", await device.read(buffer, 4, 8)) == (1458,)
+    assert struct.unpack("<4I", await early) == (19, 343, 667, 991)  # x → 18 x + 1, twice
+    assert struct.unpack("<8I", await late) == (343, 6175, 12007, 17839, 39, 47, 55, 63)  # x → 2 x + 1, three times
+    assert struct.unpack("<1I", await device.read(buffer, 4, 8)) == (12007,)
     await device.idle()
     device.close()
 

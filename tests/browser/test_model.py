@@ -107,6 +107,22 @@ def test_stopping_leaves_it_ready(page, model, stop):
     assert page.evaluate("() => llm.complete('One, two,', { maxTokens: 1, temperature: 0 })")["text"]
 
 
+def test_a_signal_stops_a_whole_answer(page, model):
+    code = """async (messages) => {
+        const aborter = new AbortController();
+        const ended = new Promise((resolve) => addEventListener("local-llm:generation-end", resolve, { once: true }));
+        addEventListener("local-llm:token", () => aborter.abort(), { once: true });
+        const options = { maxTokens: 400, temperature: 0, signal: aborter.signal };
+        const name = await llm.chat(messages, options).catch((error) => error.name);
+        return [name, (await ended).detail, llm.getStatus().isGenerating];
+    }"""
+    name, ended, generating = page.evaluate(code, MESSAGES)
+    assert name == "AbortError"
+    assert ended["finishReason"] == "interrupted"
+    assert ended["completionTokens"] < 40
+    assert generating is False
+
+
 def test_returning_before_the_first_chunk(page, model):
     code = """async () => {
         const stream = await llm.complete("One, two,", { stream: true });
