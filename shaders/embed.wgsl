@@ -40,7 +40,7 @@ fn embed(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
   if (row >= params.rows) {
     return;
   }
-  var weights = weight_block(row * params.blocks + block);
+  var weights = weight_block(fetch(row * params.blocks + block));
   let col = block * 32;
   let start = token * params.cols + col;
   for (var i = 0u; i < min(32, params.cols - col); i++) {

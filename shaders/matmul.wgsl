@@ -1,8 +1,8 @@
 // matmul: Y[t, offset + n] (+)= X[t, :] . W[n, :] (+ bias[n]) for all T tokens
 //
 // A workgroup of 64 lanes computes 64 rows of W times 32 tokens, in steps of one block of 32 columns that all lanes
-// share through workgroup memory; a lane keeps 8 rows x 4 tokens of sums. Rows and tokens of a lane lie 8 apart, and
-// the tiles are stored column first, so that neighbouring lanes read neighbouring vectors.
+// share through workgroup memory; a lane keeps 8 rows (8 apart) x 4 tokens (neighbours) of sums. The tiles are stored
+// column first, so that neighbouring lanes read neighbouring vectors, and x transposed, as vectors of four tokens.
 //
 //   quants  u32x4 [N, blocks, …]      read        a part of W, see docs/architecture.md
 //   scales  u32 [N, blocks, …]        read
@@ -38,17 +38,37 @@ override BIAS: bool = false;
 //#include weight
 //#include token_input
 
-const X_STRIDE = 33u; // one more than the tokens, against bank conflicts
+var<workgroup> w_tile: array<vec4<f32>, 8 * 64>; // [K / 4, row], four columns each
+var<workgroup> x_tile: array<vec4<f32>, 32 * 8>; // [K, T / 4], four tokens each
 
-var<workgroup> w_tile: array<vec4<f32>, 8 * 64>;       // [K / 4, row]
-var<workgroup> x_tile: array<vec4<f32>, 8 * X_STRIDE>; // [K / 4, token]
+fn stage(weights: array<vec4<f32>, 8>, inputs: mat4x4<f32>, lane: u32) {
+  w_tile[lane] = weights[0];
+  w_tile[64 + lane] = weights[1];
+  w_tile[128 + lane] = weights[2];
+  w_tile[192 + lane] = weights[3];
+  w_tile[256 + lane] = weights[4];
+  w_tile[320 + lane] = weights[5];
+  w_tile[384 + lane] = weights[6];
+  w_tile[448 + lane] = weights[7];
+  let to_x = lane / 8 * 32 + lane % 8;
+  let by_column = transpose(inputs);
+  x_tile[to_x] = by_column[0];
+  x_tile[to_x + 8] = by_column[1];
+  x_tile[to_x + 16] = by_column[2];
+  x_tile[to_x + 24] = by_column[3];
+}
+
+fn times(w: vec4<f32>, x: mat4x4<f32>, sums: vec4<f32>) -> vec4<f32> {
+  let half = fma(vec4<f32>(w.y), x[1], fma(vec4<f32>(w.x), x[0], sums));
+  return fma(vec4<f32>(w.w), x[3], fma(vec4<f32>(w.z), x[2], half));
+}
 
 fn store(row: u32, token: u32, sums: vec4<f32>) {
   if (row >= params.rows) {
     return;
   }
   for (var i = 0u; i < 4; i++) {
-    let t = token + 8 * i;
+    let t = token + i;
     if (t < step.count) {
       let at = t * params.y_stride + params.y_start + row;
       var value = sums[i];
@@ -68,6 +88,7 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
   let first_token = group.x * 32;
   let first_row = group.y * 64;
   let start = min(first_row + lane, params.rows - 1) * params.blocks;
+  let token_to_stage = first_token + lane % 8 * 4;
   let r = lane % 8;
   let t = lane / 8;
   var s0 = vec4<f32>();
@@ -79,43 +100,26 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
   var s6 = vec4<f32>();
   var s7 = vec4<f32>();
   for (var block = 0u; block < params.blocks; block++) {
-    let weights = weight_block(start + block);
-    w_tile[lane] = weights[0];
-    w_tile[64 + lane] = weights[1];
-    w_tile[128 + lane] = weights[2];
-    w_tile[192 + lane] = weights[3];
-    w_tile[256 + lane] = weights[4];
-    w_tile[320 + lane] = weights[5];
-    w_tile[384 + lane] = weights[6];
-    w_tile[448 + lane] = weights[7];
-    for (var i = 0u; i < 4; i++) {
-      let token = i * 8 + lane / 8;
-      x_tile[lane % 8 * X_STRIDE + token] = token_input(first_token + token, block * 32 + lane % 8 * 4);
-    }
+    let inputs = four_tokens(token_to_stage, block * 32 + lane / 8 * 4);
+    stage(weight_block(fetch(start + block)), inputs, lane);
     workgroupBarrier();
     for (var k = 0u; k < 8; k++) {
-      let from_x = k * X_STRIDE + t;
+      let from_x = k * 32 + t;
       let from_w = k * 64 + r;
       let xs = mat4x4<f32>(x_tile[from_x], x_tile[from_x + 8], x_tile[from_x + 16], x_tile[from_x + 24]);
-      s0 += w_tile[from_w] * xs;
-      s1 += w_tile[from_w + 8] * xs;
-      s2 += w_tile[from_w + 16] * xs;
-      s3 += w_tile[from_w + 24] * xs;
-      s4 += w_tile[from_w + 32] * xs;
-      s5 += w_tile[from_w + 40] * xs;
-      s6 += w_tile[from_w + 48] * xs;
-      s7 += w_tile[from_w + 56] * xs;
+      s0 = times(w_tile[from_w], xs, s0);
+      s1 = times(w_tile[from_w + 8], xs, s1);
+      s2 = times(w_tile[from_w + 16], xs, s2);
+      s3 = times(w_tile[from_w + 24], xs, s3);
+      s4 = times(w_tile[from_w + 32], xs, s4);
+      s5 = times(w_tile[from_w + 40], xs, s5);
+      s6 = times(w_tile[from_w + 48], xs, s6);
+      s7 = times(w_tile[from_w + 56], xs, s7);
     }
     workgroupBarrier();
   }
-  let row = first_row + r;
-  let token = first_token + t;
-  store(row, token, s0);
-  store(row + 8, token, s1);
-  store(row + 16, token, s2);
-  store(row + 24, token, s3);
-  store(row + 32, token, s4);
-  store(row + 40, token, s5);
-  store(row + 48, token, s6);
-  store(row + 56, token, s7);
+  let sums = array<vec4<f32>, 8>(s0, s1, s2, s3, s4, s5, s6, s7);
+  for (var i = 0u; i < 8; i++) {
+    store(first_row + r + 8 * i, first_token + t * 4, sums[i]);
+  }
 }

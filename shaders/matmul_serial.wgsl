@@ -38,13 +38,8 @@ override ROWS: u32 = 8; // at most 16
 //#include weight
 //#include token_input
 
-fn four_tokens(token: u32, col: u32) -> mat4x4<f32> {
-  return mat4x4<f32>(
-    token_input(token, col), token_input(token + 1, col), token_input(token + 2, col), token_input(token + 3, col));
-}
-
 fn weight_times(block: u32, x: ptr<function, array<mat4x4<f32>, 8>>) -> vec4<f32> {
-  let w = weight_block(block);
+  let w = weight_block(fetch(block));
   return w[0] * (*x)[0] + w[1] * (*x)[1] + w[2] * (*x)[2] + w[3] * (*x)[3]
     + w[4] * (*x)[4] + w[5] * (*x)[5] + w[6] * (*x)[6] + w[7] * (*x)[7];
 }

@@ -1,12 +1,19 @@
-// weight_block of the formats with 16 bits a weight; `halves` decodes four weights.
+// The formats with 16 bits a weight; `halves` decodes four weights.
 
-fn weight_block(block: u32) -> array<vec4<f32>, 8> {
-  let a = quants[block * 4];
-  let b = quants[block * 4 + 1];
-  let c = quants[block * 4 + 2];
-  let d = quants[block * 4 + 3];
+struct Packed {
+  a: vec4<u32>,
+  b: vec4<u32>,
+  c: vec4<u32>,
+  d: vec4<u32>,
+}
+
+fn fetch(block: u32) -> Packed {
+  return Packed(quants[block * 4], quants[block * 4 + 1], quants[block * 4 + 2], quants[block * 4 + 3]);
+}
+
+fn weight_block(p: Packed) -> array<vec4<f32>, 8> {
   return array<vec4<f32>, 8>(
-    halves(a.xy), halves(a.zw), halves(b.xy), halves(b.zw),
-    halves(c.xy), halves(c.zw), halves(d.xy), halves(d.zw),
+    halves(p.a.xy), halves(p.a.zw), halves(p.b.xy), halves(p.b.zw),
+    halves(p.c.xy), halves(p.c.zw), halves(p.d.xy), halves(p.d.zw),
   );
 }

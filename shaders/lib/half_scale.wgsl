@@ -1,5 +1,5 @@
 // The scale of formats with one f16 a block: two blocks share a u32, the even one has the low half.
 
-fn scale_of(block: u32) -> f32 {
-  return unpack2x16float(scales[block / 2] >> (16 * (block % 2))).x;
+fn half_scale(word: u32, block: u32) -> f32 {
+  return unpack2x16float(word >> (16 * (block % 2))).x;
 }

@@ -3,13 +3,22 @@
 //#include half_scale
 //#include nibbles
 
-fn weight_block(block: u32) -> array<vec4<f32>, 8> {
-  let q = quants[block];
-  let d = scale_of(block);
-  return bytes_block(low_nibbles(q), high_nibbles(q), d, -8 * d);
+struct Packed {
+  q: vec4<u32>,
+  scale: u32,
+  block: u32,
 }
 
-fn weight_dot(block: u32, x: ptr<function, array<vec4<f32>, 8>>, xsum: vec4<f32>) -> f32 {
-  let q = quants[block];
-  return scale_of(block) * (bytes_dot(low_nibbles(q), high_nibbles(q), x) - dot(xsum, vec4<f32>(8)));
+fn fetch(block: u32) -> Packed {
+  return Packed(quants[block], scales[block / 2], block);
+}
+
+fn weight_block(p: Packed) -> array<vec4<f32>, 8> {
+  let d = half_scale(p.scale, p.block);
+  return bytes_block(low_nibbles(p.q), high_nibbles(p.q), d, -8 * d);
+}
+
+fn weight_dot(p: Packed, x: ptr<function, array<vec4<f32>, 8>>, xsum: vec4<f32>) -> f32 {
+  let sum = bytes_dot(low_nibbles(p.q), high_nibbles(p.q), x);
+  return half_scale(p.scale, p.block) * (sum - dot(xsum, vec4<f32>(8)));
 }

@@ -3,17 +3,11 @@
 
 //#include fifth_bits
 
-fn weight_block(block: u32) -> array<vec4<f32>, 8> {
-  let q = quants[block];
-  let bits = scales[block * 2];
-  let d = unpack2x16float(scales[block * 2 + 1]).x;
-  return bytes_block(low_nibbles(q) | spread_bits(bits), high_nibbles(q) | spread_bits(bits >> 16), d, -16 * d);
+fn weight_block(p: Packed) -> array<vec4<f32>, 8> {
+  let d = unpack2x16float(p.scale).x;
+  return bytes_block(low_fives(p), high_fives(p), d, -16 * d);
 }
 
-fn weight_dot(block: u32, x: ptr<function, array<vec4<f32>, 8>>, xsum: vec4<f32>) -> f32 {
-  let q = quants[block];
-  let bits = scales[block * 2];
-  let d = unpack2x16float(scales[block * 2 + 1]).x;
-  let sum = bytes_dot(low_nibbles(q) | spread_bits(bits), high_nibbles(q) | spread_bits(bits >> 16), x);
-  return d * (sum - dot(xsum, vec4<f32>(16)));
+fn weight_dot(p: Packed, x: ptr<function, array<vec4<f32>, 8>>, xsum: vec4<f32>) -> f32 {
+  return unpack2x16float(p.scale).x * (bytes_dot(low_fives(p), high_fives(p), x) - dot(xsum, vec4<f32>(16)));
 }

@@ -3,18 +3,12 @@
 
 //#include fifth_bits
 
-fn weight_block(block: u32) -> array<vec4<f32>, 8> {
-  let q = quants[block];
-  let bits = scales[block * 2];
-  let scale = unpack2x16float(scales[block * 2 + 1]);
-  return bytes_block(
-    low_nibbles(q) | spread_bits(bits), high_nibbles(q) | spread_bits(bits >> 16), scale.x, scale.y);
+fn weight_block(p: Packed) -> array<vec4<f32>, 8> {
+  let scale = unpack2x16float(p.scale);
+  return bytes_block(low_fives(p), high_fives(p), scale.x, scale.y);
 }
 
-fn weight_dot(block: u32, x: ptr<function, array<vec4<f32>, 8>>, xsum: vec4<f32>) -> f32 {
-  let q = quants[block];
-  let bits = scales[block * 2];
-  let scale = unpack2x16float(scales[block * 2 + 1]);
-  let sum = bytes_dot(low_nibbles(q) | spread_bits(bits), high_nibbles(q) | spread_bits(bits >> 16), x);
-  return scale.x * sum + scale.y * dot(xsum, vec4<f32>(1));
+fn weight_dot(p: Packed, x: ptr<function, array<vec4<f32>, 8>>, xsum: vec4<f32>) -> f32 {
+  let scale = unpack2x16float(p.scale);
+  return scale.x * bytes_dot(low_fives(p), high_fives(p), x) + scale.y * dot(xsum, vec4<f32>(1));
 }

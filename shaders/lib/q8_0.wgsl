@@ -3,6 +3,13 @@
 //#include half_scale
 //#include places
 
+struct Packed {
+  a: vec4<u32>,
+  b: vec4<u32>,
+  scale: u32,
+  block: u32,
+}
+
 // `places` takes the last byte as signed; the others are moved up by 128, which MOVED_BY takes away again.
 const MOVED_BY = vec4<f32>(128, 128, 128, 0);
 
@@ -14,20 +21,20 @@ fn signed(word: u32) -> vec4<f32> {
   return moved(word) * UNITS - MOVED_BY;
 }
 
-fn weight_block(block: u32) -> array<vec4<f32>, 8> {
-  let d = scale_of(block);
-  let a = quants[block * 2];
-  let b = quants[block * 2 + 1];
+fn fetch(block: u32) -> Packed {
+  return Packed(quants[block * 2], quants[block * 2 + 1], scales[block / 2], block);
+}
+
+fn weight_block(p: Packed) -> array<vec4<f32>, 8> {
+  let d = half_scale(p.scale, p.block);
   return array<vec4<f32>, 8>(
-    d * signed(a.x), d * signed(a.y), d * signed(a.z), d * signed(a.w),
-    d * signed(b.x), d * signed(b.y), d * signed(b.z), d * signed(b.w),
+    d * signed(p.a.x), d * signed(p.a.y), d * signed(p.a.z), d * signed(p.a.w),
+    d * signed(p.b.x), d * signed(p.b.y), d * signed(p.b.z), d * signed(p.b.w),
   );
 }
 
-fn weight_dot(block: u32, x: ptr<function, array<vec4<f32>, 8>>, xsum: vec4<f32>) -> f32 {
-  let a = quants[block * 2];
-  let b = quants[block * 2 + 1];
-  let low = moved(a.x) * (*x)[0] + moved(a.y) * (*x)[1] + moved(a.z) * (*x)[2] + moved(a.w) * (*x)[3];
-  let high = moved(b.x) * (*x)[4] + moved(b.y) * (*x)[5] + moved(b.z) * (*x)[6] + moved(b.w) * (*x)[7];
-  return scale_of(block) * (dot(low + high, UNITS) - dot(xsum, MOVED_BY));
+fn weight_dot(p: Packed, x: ptr<function, array<vec4<f32>, 8>>, xsum: vec4<f32>) -> f32 {
+  let low = moved(p.a.x) * (*x)[0] + moved(p.a.y) * (*x)[1] + moved(p.a.z) * (*x)[2] + moved(p.a.w) * (*x)[3];
+  let high = moved(p.b.x) * (*x)[4] + moved(p.b.y) * (*x)[5] + moved(p.b.z) * (*x)[6] + moved(p.b.w) * (*x)[7];
+  return half_scale(p.scale, p.block) * (dot(low + high, UNITS) - dot(xsum, MOVED_BY));
 }

@@ -15,7 +15,7 @@ fn sum_rows() {
     var input = load_input(block);
     squares += input.squares;
     for (var i = 0u; i < ROWS; i++) {
-      sums[i] += weight_dot(starts[i] + block, &input.values, input.sum);
+      sums[i] += weight_dot(fetch(starts[i] + block), &input.values, input.sum);
     }
   }
   if (NORM) {

@@ -18,3 +18,9 @@ fn token_input(token: u32, col: u32) -> vec4<f32> {
   }
   return values;
 }
+
+// The same of four neighbouring tokens, one a column.
+fn four_tokens(token: u32, col: u32) -> mat4x4<f32> {
+  return mat4x4<f32>(
+    token_input(token, col), token_input(token + 1, col), token_input(token + 2, col), token_input(token + 3, col));
+}

@@ -2,20 +2,12 @@ import numpy as np
 import pytest
 
 from local_llm.ops.linear import matmul
+from local_llm.ops.weight import FORMATS
 from tests.kernels.workbench import workbench
 from tests.reference import quant, tolerance
 from tests.reference.linear import linear
 
-
-def shapes(format):
-    """(T, N, K); only formats without blocks have rows of any length."""
-    return [
-        (2, 1, 576),
-        (33, 3, 96),
-        (130, 49, 64),
-        (5, 1000, 32),
-        *([(3, 65, 257)] if format in quant.WEIGHT_BYTES else []),
-    ]
+BOTH = pytest.mark.parametrize("software", [False, True], ids=["gpu", "serial"])
 
 
 async def check(bench, format, tokens, rows, cols, *, bias=False, add=False, offset=0, after=0, recorded=0):
@@ -49,34 +41,39 @@ async def check(bench, format, tokens, rows, cols, *, bias=False, add=False, off
     np.testing.assert_allclose(await bench.read(y, grid_tokens, stride), expected, **tolerance.DOT)
 
 
-BOTH = pytest.mark.parametrize("software", [False, True], ids=["gpu", "serial"])
-
-
 @BOTH
 @pytest.mark.parametrize("format", quant.FORMATS)
 async def test_matmul(device, format, software):
     with workbench(device, software=software) as bench:
-        for tokens, rows, cols in shapes(format):
+        for tokens, rows, cols in [(2, 1, 576), (33, 3, 96), (130, 49, 64), (5, 1000, 32)]:
             await check(bench, format, tokens, rows, cols)
+        # a grid recorded for more tokens than the step has
+        await check(bench, format, 33, 49, 96, recorded=70)
+        await check(bench, format, 1, 3, 96, recorded=2)
+        # a weight in parts, into some columns of a wider result
+        for rows in (1, 3, 66):
+            split = bench.limited(max_binding_bytes=rows * FORMATS[format].quants * 3)
+            await check(split, format, 5, 70, 96, offset=2, after=1)
 
 
 @BOTH
-async def test_bias_add_and_columns_of_a_wider_result(device, software):
+@pytest.mark.parametrize("format", quant.WEIGHT_BYTES)
+async def test_rows_of_any_length(device, format, software):
+    with workbench(device, software=software) as bench:
+        await check(bench, format, 3, 65, 257)
+        await check(bench, format, 1, 3, 33, recorded=2)
+
+
+@BOTH
+async def test_bias_and_add(device, software):
     with workbench(device, software=software) as bench:
         await check(bench, "q4_1", 34, 65, 96, bias=True, add=True, offset=5, after=2)
-        await check(bench, "bf16", 3, 7, 257, bias=True, offset=1)
-        await check(bench, "q8_0", 40, 3, 64, add=True, after=1)
+        split = bench.limited(max_binding_bytes=3 * 3 * 16)
+        await check(split, "q4_1", 5, 70, 96, bias=True, add=True, offset=2)
 
 
 @BOTH
-async def test_step_with_fewer_tokens_than_recorded(device, software):
+async def test_bias_or_add(device, software):
     with workbench(device, software=software) as bench:
-        await check(bench, "q5_1", 33, 49, 96, recorded=70)
-        await check(bench, "f32", 1, 3, 257, recorded=2)
-
-
-@BOTH
-@pytest.mark.parametrize("rows_per_part", [1, 3, 66])
-async def test_split_weight(device, rows_per_part, software):
-    with workbench(device, software=software, max_binding_bytes=rows_per_part * 3 * 32) as bench:
-        await check(bench, "q8_0", 5, 70, 96, bias=True, add=True, offset=2)
+        await check(bench, "q8_0", 40, 3, 64, add=True, after=1)
+        await check(bench, "f16", 3, 7, 64, bias=True, offset=1)

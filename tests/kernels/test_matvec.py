@@ -67,13 +67,9 @@ async def test_norm_bias_and_add(device, software):
 
 
 @BOTH
-@pytest.mark.parametrize("rows_per_part", [1, 3, 66])
-async def test_split_weight(device, rows_per_part, software):
-    with workbench(device, software=software, max_binding_bytes=rows_per_part * 3 * 16) as bench:
-        await check(bench, "q4_0", 70, 96, norm=True, bias=True, add=True, offset=2)
-
-
-@BOTH
-async def test_more_workgroups_than_one_dimension_holds(device, software):
-    with workbench(device, software=software, max_workgroups=7) as bench:
-        await check(bench, "q4_1", 1000, 32)
+async def test_split_weight_and_many_workgroups(device, software):
+    with workbench(device, software=software) as bench:
+        for rows_per_part in (1, 3, 66):
+            split = bench.limited(max_binding_bytes=rows_per_part * 3 * 16)
+            await check(split, "q4_0", 70, 96, norm=True, bias=True, add=True, offset=2)
+        await check(bench.limited(max_workgroups=7), "q4_0", 1000, 32, norm=True, bias=True, add=True)

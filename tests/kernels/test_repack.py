@@ -75,6 +75,16 @@ async def test_a_second_repack_replaces_the_first(device):
         np.testing.assert_array_max_ulp(await decoded(bench, weight), quant.decode("q4_0", data), 1)
 
 
+@pytest.mark.parametrize("format", quant.WEIGHT_BYTES)
+async def test_the_last_block_of_a_row_is_padded_with_zeros(device, format):
+    with workbench(device) as bench:
+        weight = await bench.weight(format, np.full((2, 33 * quant.WEIGHT_BYTES[format]), 0x3F, np.uint8), 33)
+        data = await device.read(weight.parts[0].quants.handle, packed_bytes(format, 2, 33))
+        rows = np.frombuffer(data, np.uint8).reshape(2, 64, -1)
+        assert (rows[:, :33] == 0x3F).all()
+        assert not rows[:, 33:].any()
+
+
 async def test_bytes_held(device):
     with workbench(device) as bench:
         for format in quant.FORMATS:

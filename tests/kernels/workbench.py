@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,10 @@ class Workbench:
         """Tokens in this step."""
         self.device.write(self.shared.step.handle, np.array([0, count, 0, 0], np.uint32).tobytes())
 
+    def limited(self, **caps: Any) -> Workbench:
+        """The same bench (and pipelines) for an adapter with other `caps`."""
+        return replace(self, shared=replace(self.shared, caps=replace(self.shared.caps, **caps)))
+
     async def run(self, calls: Sequence[Call]) -> None:
         await self.compiler.prepare(calls)
         self.device.submit(self.compiler.record(calls))
@@ -53,12 +58,12 @@ class Workbench:
 
 
 @contextmanager
-def workbench(device: Device, **caps: object) -> Iterator[Workbench]:
+def workbench(device: Device, **caps: Any) -> Iterator[Workbench]:
     """A bench on which everything is freed at the end; `caps` replaces fields of the device's Caps."""
     memory = Memory(device)
     try:
         step = memory.upload(np.array([0, 1, 0, 0], np.uint32).tobytes(), "step")
-        shared = Shared(replace(device.caps, **caps), step, memory.create(16, "dummy"))  # pyright: ignore[reportArgumentType]
+        shared = Shared(replace(device.caps, **caps), step, memory.create(16, "dummy"))
         yield Workbench(device, memory, Compiler(device, memory), shared)
     finally:
         memory.close()

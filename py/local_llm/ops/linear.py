@@ -24,31 +24,35 @@ class Variant:
     rows: int
 
 
-def _serial(rows: int) -> Variant:
+def _serial(weight: Weight, most_rows: int) -> Variant:
     # Measured on SwiftShader, see docs/log.md: every load costs some 60 cycles and a barrier thousands, so one lane
     # reads x once for many rows; small matrices need fewer, to have work for all cores.
-    each = 32 if rows >= 2048 else 16
-    return Variant("_serial", {"LANES": 4, "ROWS": each}, 4 * each)
+    rows = most_rows if weight.rows >= 2048 else 16
+    return Variant("_serial", {"LANES": 4, "ROWS": rows, "ALIGNED": weight.cols % BLOCK == 0}, 4 * rows)
 
 
 def matvec_variant(caps: Caps, weight: Weight) -> Variant:
     """For matvec and matvec_glu."""
     if caps.software:
-        return _serial(weight.rows)
-    lanes = 32
-    while lanes > weight.blocks:
-        lanes //= 2
-    teams = 64 // lanes
-    return Variant("", {"LANES": lanes, "TEAMS": teams, "ROWS": 2}, 2 * teams)
+        return _serial(weight, 32)
+    # Measured on an H200, see docs/log.md: long matrices have rows to spare, so that a lane shares x among four; short
+    # ones need many lanes a row.
+    if weight.rows >= 8192:
+        lanes, teams, rows = 16, 8, 4
+    elif weight.blocks < 32:
+        lanes, teams, rows = 16, 8, 2
+    elif weight.blocks < 192:
+        lanes, teams, rows = 32, 4, 2
+    else:
+        lanes, teams, rows = 64, 4, 2
+    return Variant("", {"LANES": lanes, "TEAMS": teams, "ROWS": rows}, teams * rows)
 
 
-def matmul_variant(caps: Caps) -> tuple[Variant, int]:
+def matmul_variant(caps: Caps, weight: Weight) -> tuple[Variant, int]:
     """Also how many tokens one workgroup takes."""
-    return (_serial(0), 4) if caps.software else (Variant("", {}, 64), 32)
-
-
-def _aligned(weight: Weight) -> bool:
-    return weight.cols % BLOCK == 0
+    if caps.software:
+        return _serial(weight, 16), 4
+    return Variant("", {"ALIGNED": weight.cols % BLOCK == 0}, 64), 32
 
 
 def is_gelu(activation: str) -> bool:
@@ -76,7 +80,6 @@ def matvec(
         "matvec" + variant.suffix,
         {"weight": weight.format},
         NORM=norm is not None,
-        ALIGNED=_aligned(weight),
         BIAS=bias is not None,
         ADD=add,
         **variant.constants,
@@ -110,7 +113,6 @@ def matvec_glu(
             "matvec_glu" + variant.suffix,
             {"weight": weight.format},
             NORM=norm is not None,
-            ALIGNED=_aligned(weight),
             GELU=is_gelu(activation),
             STAGE=stage,
             **variant.constants,
@@ -150,11 +152,10 @@ def matmul(
     row_offset: int = 0,
 ) -> list[Call]:
     """y[:, row_offset : row_offset + N] (+)= x Wᵀ (+ bias) for f32 x [T, K], y [T, y_stride], bias [N]."""
-    variant, tile_tokens = matmul_variant(s.caps)
+    variant, tile_tokens = matmul_variant(s.caps, weight)
     kernel = Kernel.of(
         "matmul" + variant.suffix,
         {"weight": weight.format},
-        ALIGNED=_aligned(weight),
         BIAS=bias is not None,
         ADD=add,
         **variant.constants,
