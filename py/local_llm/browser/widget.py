@@ -18,6 +18,7 @@ from pyodide.ffi import JsProxy, create_proxy, to_js
 from local_llm.browser.bridge import packaged
 from local_llm.browser.face import camel
 from local_llm.browser.foreign import ForeignService
+from local_llm.catalog import stem
 from local_llm.errors import LocalLLMError
 from local_llm.widget.actions import act
 from local_llm.widget.controller import Controller
@@ -176,7 +177,7 @@ class Widgets:
         if not element.isConnected or not element.hasAttribute("autoload"):
             return
         status = service.status()
-        if status.get("is_loading") or (status.get("is_ready") and wanted in ("", status.get("model"))):
+        if status.get("is_loading") or (status.get("is_ready") and stem(wanted) in ("", status.get("model"))):
             return
         await act(service, "load-model", wanted or None)
 
