@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.harness import boot, python
+from tests.browser.harness import MODEL, boot, python
 from tests.browser.stage import WATCH, serve_models, serve_page
 
 expect.set_options(timeout=60_000)  # a first compile of all kernels takes a while on two cores
@@ -164,6 +164,26 @@ def test_stop_ends_a_generation(page):
     )
     assert reply["finishReason"] == "interrupted"
     assert 0 < reply["usage"]["completionTokens"] < 230
+    assert state(page) == "idle"
+
+
+def test_stop_ends_a_load(page):
+    error = page.evaluate(
+        """async (model) => {
+            const stop = ({ detail }) => {
+                if (detail.loadedBytes) setTimeout(() => a.getControls()[0].action());
+            };
+            addEventListener('local-llm:progress', stop);
+            const error = await llm.init(`models/${model}`).catch(({ name }) => name);
+            removeEventListener('local-llm:progress', stop);
+            return error;
+        }""",
+        MODEL,
+    )
+    assert error == "NotReady"
+    page.wait_for_function("() => gpu.bytes === 0")
+    assert state(page) == "disabled"
+    page.evaluate("() => llm.init('tiny/tiny.gguf')")
     assert state(page) == "idle"
 
 
