@@ -20,9 +20,9 @@ def blank(browser) -> Iterator[Page]:
     page.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def page(browser, server) -> Iterator[Page]:
-    """A page of the site with Python up, shared by one module's tests; no model is loaded."""
+    """A page of the site with Python up, shared by all tests that load no model: a start costs seconds."""
     page = browser.new_page()
     boot(page, server.url)
     yield page

@@ -38,7 +38,9 @@ MULTIPLY = """
 @group(0) @binding(0) var<storage, read_write> y: array<u32>;
 override FACTOR: u32 = 1;
 override OFFSET: u32 = 0;
-@compute @workgroup_size(4) fn multiply(@builtin(global_invocation_id) id: vec3u) { y[id.x] = y[id.x] * FACTOR + OFFSET; }
+@compute @workgroup_size(4) fn multiply(@builtin(global_invocation_id) id: vec3u) {
+  y[id.x] = y[id.x] * FACTOR + OFFSET;
+}
 """
 
 

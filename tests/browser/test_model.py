@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from tests.browser.conftest import MODEL
+from tests.browser.harness import boot
 
 HEAP = "() => llm.pyodide._module.HEAPU8.length"
 MESSAGES = [{"role": "user", "content": "Name a colour."}]
@@ -28,6 +29,14 @@ async ({ messages, options, stop }) => {
     return { got, error, ready: llm.isReady(), generating: llm.getStatus().isGenerating };
 }
 """
+
+
+@pytest.fixture(scope="module")
+def page(browser, server):
+    page = browser.new_page()
+    boot(page, server.url)
+    yield page
+    page.close()
 
 
 @pytest.fixture(scope="module")
