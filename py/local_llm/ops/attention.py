@@ -9,9 +9,6 @@ from local_llm.gpu.memory import Buffer
 from local_llm.ops.shared import Shared
 
 _ROPE_LANES = 64
-# A workgroup of `attention` keeps QUERIES · E numbers, in 16 KiB with the rest. SwiftShader sets workgroup memory to
-# zero once for every four lanes, slowly: there, the smallest workgroups are the fastest.
-_TILE = 3072
 
 
 @dataclass(frozen=True)
@@ -70,13 +67,16 @@ def attention(s: Shared, tokens: int, heads: Heads, qkv: Buffer, cache: Cache, y
 
     tokens: T, the most that step.count can be; 1 chooses the kernel for decoding.
     """
-    columns = heads.width // 4
-    if tokens == 1:
-        kernel = Kernel.of("attention_decode", LANES=columns if s.caps.software else 256, WIDTH=heads.width)
-        grid = (heads.heads, 1, 1)
+    # SwiftShader sets workgroup memory to zero once for every four lanes, slowly: the smallest workgroups win there.
+    lanes = heads.width // 4 if s.caps.software else 256 if tokens == 1 else 128
+    if tokens > 1:
+        kernel, grid = "attention", (-(-tokens // 4), heads.heads, 1)
     else:
-        queries = 4 if s.caps.software else min(16, _TILE // heads.width // 4 * 4)
-        kernel = Kernel.of("attention", QUERIES=queries, WIDTH=heads.width)
-        grid = (-(-tokens // queries), heads.heads, 1)
+        wide = heads.width % 8 == 0 and not s.caps.software
+        kernel, grid = "attention_decode_wide" if wide else "attention_decode", (heads.heads, 1, 1)
     numbers = (heads.context, heads.window, float(heads.scale), float(heads.softcap), heads.heads, heads.kv_heads)
-    return [Call(kernel, (qkv, cache.k, cache.v, y, s.step), grid, pack(*numbers))]
+    return [
+        Call(
+            Kernel.of(kernel, LANES=lanes, WIDTH=heads.width), (qkv, cache.k, cache.v, y, s.step), grid, pack(*numbers)
+        )
+    ]
