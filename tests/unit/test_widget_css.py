@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-CSS = (Path(__file__).resolve().parents[2] / "web" / "widget.css").read_text(encoding="utf-8")
+CSS = (Path(__file__).resolve().parents[2] / "py" / "local_llm" / "widget" / "widget.css").read_text(encoding="utf-8")
 PAIRS = {name: (light, dark) for name, light, dark in re.findall(r"--llm-([\w-]+): light-dark\((#\w+), (#\w+)\)", CSS)}
 
 

@@ -32,11 +32,6 @@ async def load_bridge() -> Any:
         return import_module(MODULE)
 
 
-def packaged(name: str) -> str:
-    """Text of one of the web files that the wheel carries."""
-    return _path(name).read_text(encoding="utf-8")
-
-
 async def import_packaged(name: str) -> Any:
     """One of the JavaScript modules that the wheel carries."""
     return await _from_package(name, (await load_bridge()).importModule)

@@ -10,12 +10,12 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
+from importlib.resources import files
 from typing import Any
 
 import js
 from pyodide.ffi import JsProxy, create_proxy, to_js
 
-from local_llm.browser.bridge import packaged
 from local_llm.browser.face import camel
 from local_llm.browser.foreign import ForeignService
 from local_llm.catalog import stem
@@ -88,7 +88,7 @@ class Widgets:
         self._controller = Controller(service, every)
         self._view = view or View()
         self._sheet = js.CSSStyleSheet.new()
-        self._sheet.replaceSync(packaged("widget.css"))
+        self._sheet.replaceSync((files("local_llm.widget") / "widget.css").read_text(encoding="utf-8"))
         self._apis = js.WeakMap.new()  # element → the moduleApi it was given
         self._foreign: dict[int, Controller] = {}  # of connected widgets with a moduleApi
         self._panels: dict[int, Panel] = {}

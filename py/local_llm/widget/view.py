@@ -1,7 +1,7 @@
 """What the widget looks like, as a tree of elements. Pure: a snapshot in, a tree out; knows no DOM and no service.
 
 Subclass View and override a section, or list other `sections`. A click on an element with data-action (and data-model)
-is what the widget acts on. Colours and sizes are web/widget.css's business; nothing here carries a style.
+is what the widget acts on. Colours and sizes are widget.css's business; nothing here carries a style.
 """
 
 from __future__ import annotations
