@@ -4,8 +4,6 @@
 What it makes lies in .venv/, .cache/ and dist/; remove them to start afresh.
 """
 
-from __future__ import annotations
-
 import sys
 
 if sys.version_info < (3, 11):  # before anything that older Pythons cannot import
