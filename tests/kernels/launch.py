@@ -12,7 +12,6 @@ from local_llm.gpu.plan import Compiler
 from local_llm.gpu.ports import Device, Grid
 
 
-
 async def launch(
     device: Device, kernel: Kernel, arrays: Sequence[np.ndarray], grid: Grid, params: bytes = b""
 ) -> list[np.ndarray]:
