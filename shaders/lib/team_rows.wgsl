@@ -1,0 +1,109 @@
+// Dot products of up to four rows of W with one input by a team of LANES lanes, TEAMS teams in a workgroup.
+//
+// In each step a lane takes one block of each of its rows. The input of a step is shared through workgroup memory,
+// times the norm's weight if there is one and stored by quarter lines, so that neighbouring lanes read neighbouring
+// vectors. The norm's factor 1 / sqrt(mean(x^2) + eps) is left to the end. Uses quants, scales, x, norm, params.
+
+//#include weight
+
+override NORM: bool = false;
+override LANES: u32 = 32; // a multiple of 4
+override TEAMS: u32 = 2;
+override ROWS: u32 = 2;   // 1 to 4
+
+override SIZE: u32 = LANES * TEAMS;
+override STRIDE: u32 = LANES + 1; // one more, against bank conflicts
+
+var<workgroup> x_tile: array<vec4<f32>, 8 * STRIDE>;       // [quarter line, block]
+var<workgroup> partial: array<f32, TEAMS * ROWS * STRIDE>; // [row, lane]
+var<workgroup> squares: array<f32, SIZE>;
+
+fn stage(first: u32, local: u32) -> f32 {
+  var sum = 0.0;
+  for (var i = local; i < LANES * 8; i += SIZE) {
+    let at = first * 8 + i;
+    let col = vec4<u32>(at * 4) + vec4<u32>(0, 1, 2, 3);
+    var values = select(vec4<f32>(), x[at], col < vec4<u32>(params.cols));
+    if (NORM) {
+      sum += dot(values, values);
+      values *= norm[at];
+    }
+    x_tile[i % 8 * STRIDE + i / 8] = values;
+  }
+  return sum;
+}
+
+// Row i of a team starts at block starts[i]; its sum is total(i * TEAMS + team) afterwards.
+fn sum_rows(starts: vec4<u32>, local: u32) {
+  let lane = local % LANES;
+  let team = local / LANES;
+  var sums = vec4<f32>();
+  var own_squares = 0.0;
+  for (var first = 0u; first < params.blocks; first += LANES) {
+    let block = min(first + lane, params.blocks - 1); // lanes past the end multiply by zeros
+    let p0 = fetch(starts.x + block);
+    var p1: Packed;
+    var p2: Packed;
+    var p3: Packed;
+    if (ROWS > 1) {
+      p1 = fetch(starts.y + block);
+    }
+    if (ROWS > 2) {
+      p2 = fetch(starts.z + block);
+    }
+    if (ROWS > 3) {
+      p3 = fetch(starts.w + block);
+    }
+    if (first > 0) {
+      workgroupBarrier();
+    }
+    own_squares += stage(first, local);
+    workgroupBarrier();
+    var v = array<vec4<f32>, 8>(
+      x_tile[lane], x_tile[lane + STRIDE], x_tile[lane + 2 * STRIDE], x_tile[lane + 3 * STRIDE],
+      x_tile[lane + 4 * STRIDE], x_tile[lane + 5 * STRIDE], x_tile[lane + 6 * STRIDE], x_tile[lane + 7 * STRIDE],
+    );
+    let sum = v[0] + v[1] + v[2] + v[3] + v[4] + v[5] + v[6] + v[7];
+    sums.x += weight_dot(p0, &v, sum);
+    if (ROWS > 1) {
+      sums.y += weight_dot(p1, &v, sum);
+    }
+    if (ROWS > 2) {
+      sums.z += weight_dot(p2, &v, sum);
+    }
+    if (ROWS > 3) {
+      sums.w += weight_dot(p3, &v, sum);
+    }
+  }
+  squares[local] = own_squares;
+  partial[team * STRIDE + lane] = sums.x;
+  if (ROWS > 1) {
+    partial[(TEAMS + team) * STRIDE + lane] = sums.y;
+  }
+  if (ROWS > 2) {
+    partial[(2 * TEAMS + team) * STRIDE + lane] = sums.z;
+  }
+  if (ROWS > 3) {
+    partial[(3 * TEAMS + team) * STRIDE + lane] = sums.w;
+  }
+  workgroupBarrier();
+}
+
+fn total(row: u32) -> f32 {
+  var four = vec4<f32>();
+  for (var i = row * STRIDE; i < row * STRIDE + LANES; i += 4) {
+    four += vec4<f32>(partial[i], partial[i + 1], partial[i + 2], partial[i + 3]);
+  }
+  return dot(four, vec4<f32>(1));
+}
+
+fn norm_factor() -> f32 {
+  if (!NORM) {
+    return 1;
+  }
+  var four = vec4<f32>();
+  for (var i = 0u; i < SIZE; i += 4) {
+    four += vec4<f32>(squares[i], squares[i + 1], squares[i + 2], squares[i + 3]);
+  }
+  return inverseSqrt(dot(four, vec4<f32>(1)) / f32(params.cols) + params.eps);
+}
