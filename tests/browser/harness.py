@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(os.environ.get("LOCAL_LLM_SITE", ROOT / "dist"))
 MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
 QUIET = ("--disable-background-networking", "--disable-component-update", "--no-first-run", "--no-sandbox")
+MANNERS = ("bare", "broken", "short", "slow", "below")
 ADAPTER = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 
 
@@ -36,7 +38,8 @@ class TestServer:
     """The site at `url`; its models under /models/, and beside them paths that misbehave:
 
     /bare/NAME answers without byte ranges, /broken/NAME drops the first long answer midway, /short/NAME always does,
-    /page.gguf is an HTML page. `files` adds small files by path; `requests` keeps (path, Range header).
+    /slow/NAME pauses midway, /below/NAME is the site in a folder, /page.gguf is an HTML page. `files` adds small files
+    by path, readable from other origins; `requests` keeps (path, Range header).
     """
 
     __test__ = False  # not a test class
@@ -56,6 +59,9 @@ class TestServer:
             def do_GET(self) -> None:  # noqa: N802
                 outer.answer(self)
 
+            def do_HEAD(self) -> None:  # noqa: N802
+                outer.answer(self)
+
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), TestHandler)
         self._server.daemon_threads = True
         self._server.handle_error = lambda request, client_address: None  # a page that closes drops its connections
@@ -71,22 +77,22 @@ class TestServer:
         self._server.server_close()
 
     def answer(self, handler: Any) -> None:
-        """One GET."""
+        """One GET or HEAD."""
         path = urlsplit(handler.path).path
         self.requests.append((path, handler.headers.get("Range")))
-        kind, _, rest = path[1:].partition("/")
-        if kind in ("bare", "broken", "short"):
-            handler.path = f"/{rest}"
-            path = handler.path
-        if kind == "bare":
+        manner, _, rest = path[1:].partition("/")
+        if manner in MANNERS:
+            path = f"/{rest}"
+            handler.path = handler.path.replace(f"/{manner}/", "/", 1)
+        if manner == "bare":
             del handler.headers["Range"]
-        drop = kind == "short" or (kind == "broken" and rest not in self._dropped)
         if path in self.files:
-            self._small(handler, *self.files[path], drop, rest)
+            self._small(handler, path, manner)
         else:
-            handler._answer(body=True)
+            handler._answer(body=handler.command == "GET")
 
-    def _small(self, handler: Any, kind: str, data: bytes, drop: bool, name: str) -> None:
+    def _small(self, handler: Any, path: str, manner: str) -> None:
+        kind, data = self.files[path]
         start, stop, status = 0, len(data), 200
         wanted = handler.headers.get("Range")
         if wanted:
@@ -95,17 +101,23 @@ class TestServer:
         handler.send_response(status)
         handler.send_header("Content-Type", kind)
         handler.send_header("Content-Length", str(stop - start))
+        handler.send_header("Access-Control-Allow-Origin", "*")
         if wanted:
             handler.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
         handler.end_headers()
-        body = data[start:stop]
-        if drop and len(body) > 1000:
-            self._dropped.add(name)
-            handler.wfile.write(body[: len(body) // 2 | 1])
-            handler.wfile.flush()
+        body = data[start:stop] if handler.command == "GET" else b""
+        self._send(handler, body, manner if len(body) > 1000 else "", path)
+
+    def _send(self, handler: Any, body: bytes, manner: str, path: str) -> None:
+        drop = manner == "short" or (manner == "broken" and path not in self._dropped)
+        half = len(body) // 2 | 1 if drop or manner == "slow" else len(body)
+        handler.wfile.write(body[:half])
+        if drop:
+            self._dropped.add(path)
             handler.close_connection = True
-        else:
-            handler.wfile.write(body)
+        elif half < len(body):
+            time.sleep(1)
+            handler.wfile.write(body[half:])
 
 
 def boot(page: Page, url: str) -> None:

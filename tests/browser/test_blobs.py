@@ -84,6 +84,36 @@ parts
     assert [asked for path, asked in server.requests if path == "/data.bin"] == ["bytes=0-0", "bytes=32-"]
 
 
+def test_another_origin_that_hides_content_range(page, paths, server):
+    elsewhere = server.url.replace("127.0.0.1", "localhost")
+    assert copied(page, f"'{elsewhere}data.bin'", 5, 299_999) == DATA[5:299_999]
+
+
+def test_a_load_that_is_cancelled(page, paths):
+    code = """
+import asyncio
+from local_llm.browser.blobs import open_blobs
+from local_llm.browser.device import open_device
+device = await open_device()
+blobs = await open_blobs("slow/data.bin")
+buffer = device.create_buffer(300_016, "test")
+first = asyncio.ensure_future(blobs.stream_into(device, buffer, 0, 300_001, lambda n: None))
+await asyncio.sleep(0.5)
+first.cancel()
+done, _ = await asyncio.wait([first], timeout=5)
+buffer.destroy()
+other = device.create_buffer(300_016, "test")
+await blobs.stream_into(device, other, 0, 300_001, lambda n: None)
+await device.idle()  # a write to the destroyed buffer would be told here
+data = await device.read(other, 300_004)
+device.close()
+[len(done), first.cancelled(), data.hex()]
+"""
+    done, cancelled, text = python(page, code)
+    assert [done, cancelled] == [1, True]
+    assert bytes.fromhex(text) == DATA + bytes(3)
+
+
 def test_a_body_that_ends_early(page, paths):
     with pytest.raises(Exception, match="DownloadFailed"):
         copied(page, "'short/data.bin'", 0, 300_001)

@@ -54,8 +54,9 @@ def test_chat_before_init(page):
 
 
 def test_a_host_pages_loader_stays(blank, server):
+    """In a site below a folder, which must make no difference."""
     blank.add_init_script("globalThis.ModuleLoader = { getModule: async (name) => `theirs: ${name}` };")
-    boot(blank, server.url)
+    boot(blank, f"{server.url}below/")
     assert blank.evaluate("() => ModuleLoader.getModule('Other')") == "theirs: Other"
     assert blank.evaluate("async () => (await ModuleLoader.getModule('LocalLLM')).isReady()") is False
 
