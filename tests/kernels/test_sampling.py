@@ -163,7 +163,7 @@ async def test_top_p_keeps_a_nucleus(device, name, temperature):
         assert reference.nucleus_error(probability, mask, p) < 1e-5
 
 
-@pytest.mark.parametrize("name", ["normal 257", "few values", "equal", "masked"])
+@pytest.mark.parametrize("name", ["normal 257", "normal 262144", "few values", "equal", "masked"])
 async def test_top_p_counts_what_top_k_kept(device, software, name):
     logits = LOGITS[name]
     for k in (1, 3, 50):
