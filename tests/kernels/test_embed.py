@@ -21,7 +21,20 @@ async def test_embed_decodes_what_repack_stored(device, format):
             ids = np.arange(rows, dtype=np.uint32)[::-1].copy()
             x = bench.nans(rows + 1, cols)
             bench.set_count(rows)
-            await bench.run(embed(bench.shared, rows, weight, bench.buffer(ids), x))
+            # recorded for one token more than the step has
+            await bench.run(embed(bench.shared, rows + 1, weight, bench.buffer(np.append(ids, np.uint32(0))), x))
             got = await bench.read(x, rows + 1, cols)
             np.testing.assert_array_max_ulp(got[:rows], quant.decode(format, data)[ids], 1)
             assert np.isnan(got[rows]).all()
+
+
+async def test_factor_and_split_weight(device):
+    data = quant.random_weights(np.random.default_rng(4), "q8_0", 10, 96)
+    ids = np.array([9, 0, 3, 3, 5], np.uint32)
+    with workbench(device, max_binding_bytes=3 * 96) as bench:
+        weight = await bench.weight("q8_0", data, 96)
+        assert len(weight.parts) == 4
+        x = bench.nans(5, 96)
+        bench.set_count(5)
+        await bench.run(embed(bench.shared, 5, weight, bench.buffer(ids), x, factor=3.0))
+        np.testing.assert_array_max_ulp(await bench.read(x, 5, 96), quant.decode("q8_0", data)[ids] * np.float32(3), 1)
