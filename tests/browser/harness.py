@@ -39,7 +39,7 @@ class TestServer:
 
     /bare/NAME answers without byte ranges, /broken/NAME drops the first long answer midway, /short/NAME always does,
     /slow/NAME pauses midway, /below/NAME is the site in a folder, /page.gguf is an HTML page. `files` adds small files
-    by path, readable from other origins; `requests` keeps (path, Range header).
+    by path, readable from other origins; `requests` keeps (path, Range header) of GETs.
     """
 
     __test__ = False  # not a test class
@@ -79,7 +79,8 @@ class TestServer:
     def answer(self, handler: Any) -> None:
         """One GET or HEAD."""
         path = urlsplit(handler.path).path
-        self.requests.append((path, handler.headers.get("Range")))
+        if handler.command == "GET":
+            self.requests.append((path, handler.headers.get("Range")))
         manner, _, rest = path[1:].partition("/")
         if manner in MANNERS:
             path = f"/{rest}"

@@ -86,7 +86,9 @@ parts
 
 def test_another_origin_that_hides_content_range(page, paths, server):
     elsewhere = server.url.replace("127.0.0.1", "localhost")
+    server.requests.clear()
     assert copied(page, f"'{elsewhere}data.bin'", 5, 299_999) == DATA[5:299_999]
+    assert [asked for path, asked in server.requests if path == "/data.bin"] == ["bytes=0-0", "bytes=5-"]
 
 
 def test_a_load_that_is_cancelled(page, paths):
@@ -102,9 +104,10 @@ await asyncio.sleep(0.5)
 first.cancel()
 done, _ = await asyncio.wait([first], timeout=5)
 buffer.destroy()
+await asyncio.sleep(1.2)  # the server's second half has come
+await device.idle()  # a write to the destroyed buffer would be told here
 other = device.create_buffer(300_016, "test")
 await blobs.stream_into(device, other, 0, 300_001, lambda n: None)
-await device.idle()  # a write to the destroyed buffer would be told here
 data = await device.read(other, 300_004)
 device.close()
 [len(done), first.cancelled(), data.hex()]
