@@ -18,6 +18,7 @@ from local_llm.errors import CorruptModel, DownloadFailed
 from local_llm.gpu.ports import Device, Handle
 
 _REMEDY = "Check the address in another tab; the server must allow this page to read it (CORS)."
+_WRONG = "Check the address: it must be that of a model file itself."
 
 
 async def open_blobs(source: Any) -> BrowserBlobs:
@@ -43,9 +44,9 @@ async def _open_url(bridge: Any, url: str) -> BrowserBlobs:
         raise DownloadFailed(f"Wanted a model file at {url}; the request failed ({error}).", remedy=_REMEDY) from None
     status = found["status"]
     if status not in (200, 206):
-        raise DownloadFailed(f"Wanted a model file at {url}; the server answered {status}.", remedy=_REMEDY)
+        raise DownloadFailed(f"Wanted a model file at {url}; the server answered {status}.", remedy=_WRONG)
     if found["type"].startswith("text/html"):
-        raise DownloadFailed(f"Wanted a model file at {url}; found an HTML page.", remedy=_REMEDY)
+        raise DownloadFailed(f"Wanted a model file at {url}; found an HTML page.", remedy=_WRONG)
     if found["total"] is not None:
         return BrowserBlobs(bridge, url, url, found["total"])
     try:  # no byte ranges here: fetch the whole into the browser's blob store, which is not the Wasm heap

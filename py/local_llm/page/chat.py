@@ -128,7 +128,7 @@ class ChatPage:
 
     async def _ready(self) -> None:
         info = await self._runtime.runtime_info()
-        software = " (software adapter: the CPU computes, answers are slow)" if info["software_adapter"] else ""
+        software = " (software adapter: the CPU computes)" if info["software_adapter"] else ""
         self._view.set_text("adapter", f"{info['adapter']}{software}")
         self._view.set_text("model", str(self._runtime.status()["model"]))
         self._view.set_text("status", "Ready. What you type stays on this device.")
