@@ -16,7 +16,7 @@ Cache = list[tuple[np.ndarray, np.ndarray]]  # per layer: k, v f32 [positions so
 
 def load(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Metadata by key, and all tensors, dequantised to f32 [rows, cols]."""
-    import gguf
+    import gguf  # pyright: ignore[reportMissingImports]
 
     reader = gguf.GGUFReader(path)
     config = {key: field.contents() for key, field in reader.fields.items()}
@@ -83,11 +83,11 @@ def forward(
     place = np.arange(past, past + len(ids)) if positions is None else np.asarray(positions)
     turn, size = frequencies(config, tensors)
     angle = place[:, None] * turn
-    cos, sin = (np.float32(size * f(angle))[:, None] for f in (np.cos, np.sin))
+    cos, sin = ((size * f(angle)).astype(np.float32)[:, None] for f in (np.cos, np.sin))
 
     x = tensors["token_embd.weight"][np.asarray(ids)]
     for n in range(layers):
-        block = {key: tensors.get(f"blk.{n}.{key}") for key in _BLOCK}
+        block: dict[str, Any] = {key: tensors.get(f"blk.{n}.{key}") for key in _BLOCK}
         normed = _norm(x, block["attn_norm.weight"], eps)
         x = x + _attention(c, block, normed, cos, sin, cache, n, stored)
         normed = _norm(x, block["ffn_norm.weight"], eps)
