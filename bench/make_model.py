@@ -157,7 +157,7 @@ def write(path: Path, name: str, kind: str, seed: int = 0) -> int:
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     p.add_argument("name", choices=SHAPES)
     p.add_argument("--type", choices=["Q4_0", "Q4_1", "Q8_0"], default="Q4_0")
     p.add_argument("--out", type=Path, required=True)

@@ -73,7 +73,7 @@ async def run(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     p.add_argument("model")
     p.add_argument("--tokens", type=int, nargs="+", default=[1, 256])
     p.add_argument("--position", type=int, default=500)

@@ -17,4 +17,4 @@ class Tolerance(TypedDict):
 F32: Tolerance = {"rtol": 2e-5, "atol": 2e-5}
 DOT: Tolerance = {"rtol": 1e-4, "atol": 2e-4}  # dot products of up to 4,096 terms of order 1
 F16: Tolerance = {"rtol": 2e-3, "atol": 1e-3}  # values that were stored as f16 (the key-value cache)
-MODEL = {"rtol": 2e-3, "atol": 1e-2}  # logits of order 10 of a whole model, whose keys and values were stored as f16
+MODEL: Tolerance = {"rtol": 2e-3, "atol": 1e-2}  # logits of order 10, keys and values stored as f16

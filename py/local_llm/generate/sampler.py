@@ -48,7 +48,7 @@ def read_options(given: Mapping[str, Any]) -> Options:
     unknown = [name for name in given if name not in known]
     if unknown:
         raise InvalidRequest(f"Unknown option '{unknown[0]}'.", remedy=f"Known options: {', '.join(known)}.")
-    values = {name: _number(name, given[name]) for name in _RANGES if given.get(name) is not None}
+    values: dict[str, Any] = {name: _number(name, given[name]) for name in _RANGES if given.get(name) is not None}
     if not isinstance(given.get("ignore_eos", False), bool | None):
         raise InvalidRequest(f"Option 'ignore_eos' must be true or false, found {given['ignore_eos']!r}.")
     if values.get("top_p") == 0:
