@@ -141,11 +141,14 @@ class NativeDevice:
                 for index, access in enumerate(bindings)
             ]
         )
+        self._device.push_error_scope("validation")
+        module = self._device.create_shader_module(code=code, label=entry)
+        said = self._device.pop_error_scope_async()
         promise = self._device.create_compute_pipeline_async(
             label=entry,
             layout=self._device.create_pipeline_layout(bind_group_layouts=[layout]),
             compute={
-                "module": self._device.create_shader_module(code=code, label=entry),
+                "module": module,
                 "entry_point": entry,
                 "constants": dict(constants),
             },
@@ -155,7 +158,8 @@ class NativeDevice:
             try:
                 self._pipelines[key] = (promise.sync_wait(), layout)
             except Exception as error:
-                raise GPUFault(f"Kernel '{entry}' does not compile: {error}") from None
+                reason = said.sync_wait() or error
+                raise GPUFault(f"Kernel '{entry}' does not compile: {reason}") from None
             return self._pipelines[key]
 
         return _Now(finish)
