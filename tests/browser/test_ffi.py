@@ -97,7 +97,7 @@ async def test_a_kernel_that_does_not_compile(selenium, code):
     from local_llm.errors import GPUFault
 
     device = await open_device()
-    for text, entry in ((code.replace("FACTOR;", "FACTORS;"), "multiply"), (code, "divide")):
+    for text, entry in ((code.replace("* FACTOR", "* FACTORS"), "multiply"), (code, "divide")):
         said = "nothing"
         try:
             await device.create_pipeline(text, entry, ["read_write"], {})
