@@ -80,8 +80,9 @@ def _digest() -> str:
 
 def _copy_page(site: Path) -> None:
     """The pages, their style, the scripts of web/, and the tokenizers' wasm build."""
-    style = ROOT / "py" / "local_llm" / "widget" / "widget.css"
-    for path in [ROOT / "index.html", ROOT / "bench.html", style, *sorted((ROOT / "web").glob("*"))]:
+    package = ROOT / "py" / "local_llm"
+    styles = [package / "widget" / "widget.css", package / "page" / "page.css"]
+    for path in [ROOT / "index.html", ROOT / "bench.html", *styles, *sorted((ROOT / "web").glob("*"))]:
         if path.is_file():
             shutil.copy(path, site / _RENAMED.get(path.name, path.name))
     (site / "tokenizers.js").write_bytes(tokenizers_module())
