@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools import assets, environment
+from tools import assets, environment, onefile
 from tools.shell import CACHE, ROOT, run
 
 DIST = ROOT / "dist"
@@ -36,6 +36,7 @@ def build(python: Path) -> Path:
         and _STAMP.read_text() == stamp
         and wheel_path().is_file()
         and (DIST / "manifest.json").is_file()
+        and (DIST / onefile.NAME).is_file()
     ):
         return DIST
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="site-") as name:
@@ -45,17 +46,18 @@ def build(python: Path) -> Path:
         _copy_page(site)
         shutil.copytree(assets.FOLDER / "pyodide", site / "pyodide")
         pure_markupsafe(assets.FOLDER / "markupsafe", wheels / _PURE)
-        jinja = next((assets.FOLDER / "wheels").glob("jinja2-*.whl"))
-        shutil.copy(jinja, wheels)
+        locked = [file.to for package in assets.read_lock() for file in package.files if file.to.startswith("wheels/")]
+        for path in locked:
+            shutil.copy(assets.FOLDER / path, wheels)
         _build_wheel(python, Path(name) / "stage", wheels)
-        names = [_PURE, jinja.name, wheel_path().name]
         manifest = {
             "pyodide": "pyodide/",
             "packages": _PYODIDE_PACKAGES,
-            "wheels": [f"wheels/{name}" for name in names],
+            "wheels": [f"wheels/{_PURE}", *locked, f"wheels/{wheel_path().name}"],
             "tokenizers": "tokenizers.js",
         }
         (site / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        onefile.write(site)
         shutil.rmtree(DIST, ignore_errors=True)
         site.rename(DIST)
     _STAMP.write_text(stamp)
@@ -67,7 +69,7 @@ def _sources() -> Iterator[Path]:
         path = ROOT / name
         found = sorted(path.rglob("*")) if path.is_dir() else [path]
         yield from (file for file in found if file.is_file() and "__pycache__" not in file.parts)
-    yield Path(__file__)
+    yield from (Path(__file__), Path(onefile.__file__), onefile.LOADER)
 
 
 def _digest() -> str:
