@@ -27,39 +27,8 @@ struct Params {
 override HEADS: u32;
 override KV_HEADS: u32;
 override WIDTH: u32;
-override ROPE: u32;
-override INTERLEAVED: bool;
 
-const F16_MAX = vec2(65504.0);
-
-struct Pair {
-  first: u32,
-  second: u32,
-}
-
-fn pair_at(index: u32) -> Pair {
-  if (INTERLEAVED) {
-    return Pair(2 * index, 2 * index + 1);
-  }
-  return Pair(index, index + ROPE / 2);
-}
-
-fn rotate(start: u32, pair: Pair, turn: vec2<f32>) -> vec2<f32> {
-  let a = qkv[start + pair.first];
-  let b = qkv[start + pair.second];
-  return vec2(a * turn.x - b * turn.y, a * turn.y + b * turn.x);
-}
-
-// Element e of the head that begins at `start`, rotated.
-fn rotated(start: u32, e: u32, position: u32) -> f32 {
-  if (e >= ROPE) {
-    return qkv[start + e];
-  }
-  let second = select(e >= ROPE / 2, (e & 1) == 1, INTERLEAVED);
-  let index = select(select(e, e - ROPE / 2, second), e / 2, INTERLEAVED);
-  let both = rotate(start, pair_at(index), rope[position * (ROPE / 2) + index]);
-  return select(both.x, both.y, second);
-}
+//#include rope
 
 @compute @workgroup_size(64)
 fn rope_kv(
@@ -87,10 +56,10 @@ fn rope_kv(
   } else if (head < HEADS + KV_HEADS) {
     let both = vec2(rotated(start, 2 * word, position), rotated(start, 2 * word + 1, position));
     let slot = ((head - HEADS) * params.context + position) * (WIDTH / 2) + word;
-    k_cache[slot] = pack2x16float(clamp(both, -F16_MAX, F16_MAX));
+    k_cache[slot] = cached(both);
   } else {
     let both = vec2(qkv[start + 2 * word], qkv[start + 2 * word + 1]);
     let slot = ((head - HEADS - KV_HEADS) * params.context + position) * (WIDTH / 2) + word;
-    v_cache[slot] = pack2x16float(clamp(both, -F16_MAX, F16_MAX));
+    v_cache[slot] = cached(both);
   }
 }

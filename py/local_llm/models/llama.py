@@ -13,7 +13,7 @@ from local_llm.models.config import Config
 from local_llm.models.config import read_config as read_llama_config
 from local_llm.models.model import Model
 from local_llm.models.weights import Source, Stack
-from local_llm.ops.attention import attention, rope_kv
+from local_llm.ops.attention import rope_attention
 from local_llm.ops.embedding import embed
 
 
@@ -58,8 +58,7 @@ def layers(model: Model, tokens: int) -> list[Call]:
     for i, cache in enumerate(model.caches):
         b = f"blk.{i}."
         calls += project_normed(model, tokens, b + "qkv", b + "attn_norm.weight", a.x, a.qkv)
-        calls += rope_kv(s, tokens, model.heads, a.qkv, model.rope, cache)
-        calls += attention(s, tokens, model.heads, a.qkv, cache, a.attended)
+        calls += rope_attention(s, tokens, model.heads, a.qkv, model.rope, cache, a.attended)
         calls += project(model, tokens, b + "attn_output.weight", a.attended, a.x, add=True)
         calls += feed_forward(model, tokens, b + "gate_up", b + "ffn_norm.weight", b + "ffn_down.weight")
     return calls

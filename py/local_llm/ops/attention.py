@@ -62,6 +62,26 @@ def rope_kv(s: Shared, tokens: int, heads: Heads, qkv: Buffer, rope: Buffer, cac
     return [Call(kernel, (qkv, rope, cache.k, cache.v, s.step), grid, pack(heads.context))]
 
 
+def rope_attention(
+    s: Shared, tokens: int, heads: Heads, qkv: Buffer, rope: Buffer, cache: Cache, y: Buffer
+) -> list[Call]:
+    """`rope_kv`, then `attention`; on a GPU one launch does both for one token (qkv then stays as it is)."""
+    if tokens > 1 or s.caps.software or heads.width % 8:
+        return rope_kv(s, tokens, heads, qkv, rope, cache) + attention(s, tokens, heads, qkv, cache, y)
+    lanes = 512 if s.caps.max_invocations >= 512 and s.caps.workgroup_bytes >= 32768 else 256
+    kernel = Kernel.of(
+        "attention_step", LANES=lanes, WIDTH=heads.width, ROPE=heads.rope_width, INTERLEAVED=heads.interleaved
+    )
+    buffers = (qkv, rope, cache.k, cache.v, y, s.step)
+    return [Call(kernel, buffers, (heads.heads, 1, 1), _numbers(heads))]
+
+
+def _numbers(heads: Heads) -> bytes:
+    """`struct Params` of the attention kernels."""
+    numbers = (heads.context, heads.window, float(heads.scale), float(heads.softcap), heads.heads, heads.kv_heads)
+    return pack(*numbers)
+
+
 def attention(s: Shared, tokens: int, heads: Heads, qkv: Buffer, cache: Cache, y: Buffer) -> list[Call]:
     """y[t] = softmax(q[t]·K·scale)·V per head, causal, for f32 y [T, H E]. `rope_kv` must have run on qkv and cache.
 
@@ -72,11 +92,6 @@ def attention(s: Shared, tokens: int, heads: Heads, qkv: Buffer, cache: Cache, y
     if tokens > 1:
         kernel, grid = "attention", (-(-tokens // 4), heads.heads, 1)
     else:
-        wide = heads.width % 8 == 0 and not s.caps.software
-        kernel, grid = "attention_decode_wide" if wide else "attention_decode", (heads.heads, 1, 1)
-    numbers = (heads.context, heads.window, float(heads.scale), float(heads.softcap), heads.heads, heads.kv_heads)
-    return [
-        Call(
-            Kernel.of(kernel, LANES=lanes, WIDTH=heads.width), (qkv, cache.k, cache.v, y, s.step), grid, pack(*numbers)
-        )
-    ]
+        kernel, grid = "attention_decode", (heads.heads, 1, 1)
+    constants = {"LANES": lanes, "WIDTH": heads.width}
+    return [Call(Kernel.of(kernel, **constants), (qkv, cache.k, cache.v, y, s.step), grid, _numbers(heads))]

@@ -1,0 +1,41 @@
+// Rotary positions. Pair i of a head turns by the angle of rope[position, i]; elements from ROPE on do not turn.
+// Uses qkv (f32) and rope ([C, ROPE/2] of cos, sin) of the kernel's module scope.
+
+override ROPE: u32;
+override INTERLEAVED: bool; // pair i is (2i, 2i + 1), else (i, i + ROPE/2)
+
+const F16_MAX = vec2(65504.0);
+
+struct Pair {
+  first: u32,
+  second: u32,
+}
+
+fn pair_at(index: u32) -> Pair {
+  if (INTERLEAVED) {
+    return Pair(2 * index, 2 * index + 1);
+  }
+  return Pair(index, index + ROPE / 2);
+}
+
+fn rotate(start: u32, pair: Pair, turn: vec2<f32>) -> vec2<f32> {
+  let a = qkv[start + pair.first];
+  let b = qkv[start + pair.second];
+  return vec2(a * turn.x - b * turn.y, a * turn.y + b * turn.x);
+}
+
+// Element e of the head that begins at `start`, rotated.
+fn rotated(start: u32, e: u32, position: u32) -> f32 {
+  if (e >= ROPE) {
+    return qkv[start + e];
+  }
+  let second = select(e >= ROPE / 2, (e & 1) == 1, INTERLEAVED);
+  let index = select(select(e, e - ROPE / 2, second), e / 2, INTERLEAVED);
+  let both = rotate(start, pair_at(index), rope[position * (ROPE / 2) + index]);
+  return select(both.x, both.y, second);
+}
+
+// Two elements as the cache keeps them.
+fn cached(both: vec2<f32>) -> u32 {
+  return pack2x16float(clamp(both, -F16_MAX, F16_MAX));
+}

@@ -1,0 +1,63 @@
+"""The fused decode kernel against rotating, caching and attending in numpy; the cache must hold what rope_kv writes."""
+
+import numpy as np
+import pytest
+
+from local_llm.ops.attention import Cache, Heads, rope_attention
+from tests.kernels.calls import bench
+from tests.reference import attention as reference
+from tests.reference import tolerance
+
+
+async def run(device, shape: Heads, position: int):
+    """Output and reference [H, E], then the caches as they are and as they should be."""
+    rng = np.random.default_rng([position, shape.width])
+    qkv = rng.standard_normal((1, shape.heads + 2 * shape.kv_heads, shape.width), np.float32)
+    k, v = rng.standard_normal((2, shape.kv_heads, shape.context, shape.width), np.float32).astype(np.float16)
+    k[:, position:], v[:, position:] = np.nan, np.nan  # the newest place too: nobody may read it from there
+    table = reference.rope_table(shape.context, shape.rope_width)
+    with bench(device, False) as b:
+        out, cache = b.upload(np.full((shape.heads, shape.width), np.nan, np.float32)), Cache(b.upload(k), b.upload(v))
+        rope = b.upload(table) if shape.rope_width else b.shared.dummy
+        b.set_step(position, 1)
+        calls = rope_attention(b.shared, 1, shape, b.upload(qkv), rope, cache, out)
+        assert [call.kernel.name for call in calls] == ["attention_step"]
+        await b.run(calls)
+        y = await b.read(out, (1, shape.heads, shape.width))
+        after = [await b.read(buffer, k.shape, np.float16) for buffer in (cache.k, cache.v)]
+    turned = reference.rotate(qkv, table[position : position + 1], shape.interleaved)
+    k[:, position] = turned[0, shape.heads : -shape.kv_heads].astype(np.float16)
+    v[:, position] = qkv[0, -shape.kv_heads :].astype(np.float16)
+    options = {"scale": shape.scale, "window": shape.window, "softcap": shape.softcap}
+    seen = slice(0, position + 1)
+    wanted = reference.attention(turned[:, : shape.heads], k[:, seen], v[:, seen], position, **options)
+    return y, wanted, after, (k, v)
+
+
+def check(y, wanted, after, caches):
+    np.testing.assert_allclose(y, wanted, **tolerance.DOT)
+    for got, cache in zip(after, caches, strict=True):
+        np.testing.assert_allclose(got, cache, **tolerance.F16)  # NaN stays where nothing was written
+
+
+@pytest.mark.parametrize("interleaved", [True, False], ids=["pairs", "halves"])
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "width", "rope_width"),
+    [(9, 3, 64, 64), (4, 1, 32, 32), (8, 8, 80, 32), (32, 8, 128, 128), (4, 1, 256, 256), (2, 1, 96, 0)],
+)
+async def test_shapes(device, heads, kv_heads, width, rope_width, interleaved):
+    shape = Heads(heads, kv_heads, width, rope_width, 300, interleaved, width**-0.5)
+    check(*await run(device, shape, 270))
+
+
+@pytest.mark.parametrize("position", [0, 1, 63, 255, 256, 257, 511, 512, 2000])
+async def test_positions(device, position):
+    check(*await run(device, Heads(4, 2, 64, 64, position + 1, True, 0.125), position))
+
+
+@pytest.mark.parametrize("window", [1, 16, 512])
+@pytest.mark.parametrize("softcap", [0.0, 2.0])
+async def test_window_and_softcap(device, window, softcap):
+    shape = Heads(4, 1, 64, 64, 2001, True, 0.125, window=window, softcap=softcap)
+    for position in (0, 15, 16, 511, 512, 2000):
+        check(*await run(device, shape, position))
