@@ -29,7 +29,8 @@
       if (!url.startsWith(BASE)) return fetch(resource, options);
       const name = url.slice(BASE.length);
       if (files.has(name)) return answer(name);
-      throw new TypeError(`${name} is not in this file: choose a .gguf file from your disk, or give a full address`);
+      const message = "it is not part of this page; choose a .gguf file from your disk or give a full address";
+      throw Object.assign(new Error(message), { name: "DownloadFailed" }); // local_llm.errors knows it by this name
     };
   }
 

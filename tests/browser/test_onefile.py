@@ -56,8 +56,10 @@ def test_a_picked_file_answers_and_nothing_is_asked_of_a_network(page, tmp_path)
 
 
 def test_a_model_that_the_file_lacks_is_told(page):
-    error = page.evaluate("() => llm.init().catch((error) => error.message)")
-    assert "choose a .gguf file from your disk" in error
+    error = page.evaluate("() => llm.init().catch(({ name, message, remedy }) => ({ name, message, remedy }))")
+    assert error["name"] == "DownloadFailed"
+    assert "choose a .gguf file from your disk" in error["message"]
+    assert error["remedy"] == ""  # nothing about servers: there is none
 
 
 def write_site(folder, page):

@@ -41,7 +41,9 @@ async def _open_url(bridge: Any, url: str) -> BrowserBlobs:
     try:
         found = json.loads(await bridge.probe(url))
     except JsException as error:
-        raise DownloadFailed(f"Wanted a model file at {url}; the request failed ({error}).", remedy=_REMEDY) from None
+        ours = typed(error, f"Wanted a model file at {url}")  # the single file says so what it does not hold
+        failed = DownloadFailed(f"Wanted a model file at {url}; the request failed ({error}).", remedy=_REMEDY)
+        raise (failed if ours is error else ours) from None
     status = found["status"]
     if status not in (200, 206):
         raise DownloadFailed(f"Wanted a model file at {url}; the server answered {status}.", remedy=_WRONG)
