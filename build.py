@@ -66,9 +66,13 @@ def in_venv(*words: str | Path, env: dict[str, str] | None = None) -> int:
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **(env or {})})
     while True:
         try:
-            return process.wait()
+            status = process.wait()
+            break
         except KeyboardInterrupt:  # the child hears Ctrl-C too and ends by itself
             continue
+    if status < 0:
+        raise Failure(f"{' '.join(map(str, words[:2]))} was ended by signal {-status} from outside. Run this again.")
+    return status
 
 
 # demo

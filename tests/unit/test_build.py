@@ -154,6 +154,18 @@ def test_a_missing_program_where_nothing_may_be_installed(monkeypatch):
         shell.find_program("npm", "npm", "Install Node.js.")
 
 
+@pytest.mark.parametrize(("code", "status"), [("", 0), ("raise SystemExit(3)", 3)])
+def test_status_of_a_run(code, status, monkeypatch):
+    monkeypatch.setattr(environment, "python_path", lambda: sys.executable)
+    assert build.in_venv("-c", code) == status
+
+
+def test_a_killed_run_is_told(monkeypatch):
+    monkeypatch.setattr(environment, "python_path", lambda: sys.executable)
+    with pytest.raises(Failure, match=r"was ended by signal 9 from outside\. Run this again\."):
+        build.in_venv("-c", "import os; os.kill(os.getpid(), 9)")
+
+
 def test_chromium_by_environment(tmp_path, monkeypatch):
     program = tmp_path / "mine"
     program.write_text("#!/bin/sh\n")
