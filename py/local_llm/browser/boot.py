@@ -14,7 +14,6 @@ from pyodide.ffi import create_proxy
 from local_llm.browser.blobs import open_blobs
 from local_llm.browser.bridge import MODULE
 from local_llm.browser.device import open_device
-from local_llm.browser.element import PageView
 from local_llm.browser.face import Face, camel
 from local_llm.browser.injected import event_bus, state_manager
 from local_llm.browser.store import BrowserStore
@@ -22,8 +21,7 @@ from local_llm.browser.tokenizer import tokenizer_opener
 from local_llm.browser.widget import Widgets
 from local_llm.catalog import built_in
 from local_llm.events import NAMES
-from local_llm.gpu.ports import Host
-from local_llm.page.chat import ChatPage
+from local_llm.gpu.ports import Host, Store
 from local_llm.service import Service
 
 
@@ -41,19 +39,28 @@ def host() -> Host:
 def install() -> Any:
     """Make the service, tie its events to the page, define the widget, start the demo page; the JavaScript face."""
     bridge = import_module(MODULE)
-    service = Service(host(), catalog=built_in(str(bridge.site)), state_manager=state_manager())
+    ports, kept = host(), state_manager()
+    service = Service(ports, catalog=built_in(str(bridge.site)), state_manager=kept)
     face = Face(service, _emitter(bridge))
     for name in NAMES:
         service.on(name, lambda detail, name=name: face.emit(name, detail))
     root = js.document.querySelector("[data-local-llm-page]")
     if root:  # JavaScript's null is not None
-        wanted = js.URL.new(js.location.href).searchParams.get("model")
-        ChatPage(service, PageView(root), str(wanted) if wanted else None).start()
+        _start_page(root, service, kept or ports.store)
     widgets = Widgets(bridge, service)
     widgets.face = bridge.makeService(face.names_json(), create_proxy(face.invoke))
     widgets.face.widget = js.JSON.parse(json.dumps(camel(service.widget)))
     widgets.define()
     return widgets.face
+
+
+def _start_page(root: Any, service: Service, store: Store) -> None:
+    """The demo page; no other page pays for its imports."""
+    from local_llm.browser.element import PageView
+    from local_llm.page.chat import ChatPage
+
+    wanted = js.URL.new(js.location.href).searchParams.get("model")
+    ChatPage(service, PageView(root), store, str(wanted) if wanted else None).start()
 
 
 def _emitter(bridge: Any) -> Callable[[str, str], None]:

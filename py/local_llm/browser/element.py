@@ -9,27 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import js
-from pyodide.ffi import create_proxy
+from pyodide.ffi import JsException, create_proxy, to_js
 
+from local_llm.widget.tree import El, Mounted, mount, patch
 
-class PageMessage:
-    """One message in the log."""
-
-    def __init__(self, article: Any, body: Any, note: Any) -> None:
-        self._article, self._body, self._note = article, body, note
-
-    def set_text(self, text: str) -> None:
-        self._body.textContent = text
-        self._follow()
-
-    def set_note(self, text: str) -> None:
-        self._note.textContent = text
-        self._follow()
-
-    def _follow(self) -> None:
-        log = self._article.parentElement
-        if log is not None and log.scrollHeight - log.scrollTop - log.clientHeight < 160:
-            log.scrollTop = log.scrollHeight
+_NEAR = 160  # pixels from the end of the log within which a reader follows a growing answer
 
 
 class PageView:
@@ -39,6 +23,7 @@ class PageView:
         found = root.querySelectorAll("[data-part]")
         self._root = root
         self._parts = {str(part.dataset.part): part for part in found}
+        self._mounted: dict[str, Mounted] = {}
 
     def on(self, part: str, event: str, callback: Callable[[], None]) -> None:
         def heard(raised: Any) -> None:
@@ -47,11 +32,46 @@ class PageView:
 
         self._parts[part].addEventListener(event, create_proxy(heard))
 
+    def on_action(self, callback: Callable[[str, str], None]) -> None:
+        def clicked(raised: Any) -> None:
+            button = raised.target.closest("button[data-action]")
+            if not button:  # JavaScript's null is not None
+                return
+            action = str(button.dataset.action)
+            if action == "copy-code":
+                callback(action, str(button.closest("figure").querySelector("code").textContent))
+            else:
+                callback(action, str(button.dataset.index))
+
+        for part in ("log", "toasts"):
+            self._parts[part].addEventListener("click", create_proxy(clicked))
+
+    def on_drop(self, callback: Callable[[Any], None]) -> None:
+        def over(raised: Any) -> None:
+            if "Files" in list(raised.dataTransfer.types):
+                raised.preventDefault()
+                self._root.dataset.dropping = ""
+
+        def left(raised: Any) -> None:
+            if not raised.relatedTarget:
+                self._root.removeAttribute("data-dropping")
+
+        def dropped(raised: Any) -> None:
+            self._root.removeAttribute("data-dropping")
+            files = raised.dataTransfer.files
+            if files.length:
+                raised.preventDefault()
+                callback(files.item(0))
+
+        for event, heard in (("dragover", over), ("dragleave", left), ("drop", dropped)):
+            js.document.addEventListener(event, create_proxy(heard))
+
     def set_text(self, part: str, text: str) -> None:
         self._parts[part].textContent = text
 
     def set_phase(self, phase: str) -> None:
         self._root.dataset.phase = phase
+        self._parts["log"].setAttribute("aria-busy", "true" if phase == "generating" else "false")
 
     def set_progress(self, fraction: float) -> None:
         self._parts["progress"].value = fraction
@@ -59,26 +79,52 @@ class PageView:
     def enable(self, part: str, enabled: bool) -> None:
         self._parts[part].disabled = not enabled
 
-    def take_prompt(self) -> str:
-        box = self._parts["prompt"]
-        text = str(box.value)
-        box.value = ""
-        box.focus()
-        return text
+    def value(self, part: str) -> str:
+        return str(self._parts[part].value)
+
+    def set_value(self, part: str, text: str) -> None:
+        self._parts[part].value = text
+
+    def focus(self, part: str) -> None:
+        self._parts[part].focus()
 
     def picked_file(self) -> Any | None:
-        files = self._parts["file"].files
-        return files.item(0) if files.length else None
+        picker = self._parts["file"]
+        file = picker.files.item(0) if picker.files.length else None
+        picker.value = ""  # the same file again is a change, too
+        return file
 
-    def add_message(self, role: str) -> PageMessage:
-        article = js.document.createElement("article")
-        article.dataset.role = role
-        body, note = js.document.createElement("p"), js.document.createElement("small")
-        article.append(body, note)
+    def widget_model(self, model: str) -> None:
+        self._parts["widget"].setAttribute("model", model)
+
+    def show_log(self, tree: El, to_end: bool) -> None:
         log = self._parts["log"]
-        log.append(article)
-        log.scrollTop = log.scrollHeight
-        return PageMessage(article, body, note)
+        follow = to_end or log.scrollHeight - log.scrollTop - log.clientHeight < _NEAR
+        self._show("log", tree)
+        if follow:
+            log.scrollTop = log.scrollHeight
 
-    def clear_messages(self) -> None:
-        self._parts["log"].replaceChildren()
+    def show_toasts(self, tree: El) -> None:
+        self._show("toasts", tree)
+
+    def _show(self, part: str, tree: El) -> None:
+        if part in self._mounted:
+            patch(js.document, self._mounted[part], tree)
+        else:
+            self._mounted[part] = mount(js.document, self._parts[part], tree)
+
+    async def copy(self, text: str) -> bool:
+        try:
+            await js.navigator.clipboard.writeText(text)
+        except (JsException, AttributeError):
+            return False
+        return True
+
+    def download(self, name: str, kind: str, text: str) -> None:
+        options = js.Object.new()
+        options.type = f"{kind};charset=utf-8"
+        link = js.document.createElement("a")
+        link.href = js.URL.createObjectURL(js.Blob.new(to_js([text]), options))
+        link.download = name
+        link.click()
+        js.setTimeout(create_proxy(lambda: js.URL.revokeObjectURL(link.href)), 10_000)

@@ -1,156 +1,232 @@
-"""The demo page: load a model, chat, stop. Knows the runtime and a View; knows no DOM."""
+"""The demo page: chat with the service's model, stop, ask again, edit, keep, export. Knows a View; knows no DOM."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from typing import Any
 
 from local_llm.errors import LocalLLMError
-from local_llm.page.view import Message, View
+from local_llm.gpu.ports import Store
+from local_llm.page import conversation, export
+from local_llm.page.conversation import Conversation
+from local_llm.page.log import Live, Log
+from local_llm.page.picker import Picker
+from local_llm.page.sampling import FIELDS, read_fields, show_fields
+from local_llm.page.toasts import Toasts
+from local_llm.page.view import View
 from local_llm.reply import Reply
-from local_llm.runtime import LocalLLM
+from local_llm.service import Service
 
+KEY = "conversation"
+RENDER_SECONDS = 0.1  # between two looks of a growing answer
 _ENDINGS = {"length": "cut at the token limit", "context": "the context is full", "interrupted": "stopped"}
 
 
 class ChatPage:
-    """One conversation with one model. Nothing is downloaded before the first message, the Load button or a file.
+    """One conversation, kept in the store. What the page shows follows the service's events, whoever caused them."""
 
-    What the page shows follows the runtime's events, whoever caused them.
-    """
-
-    def __init__(self, runtime: LocalLLM, view: View, default_model: str | None) -> None:
-        self._runtime = runtime
+    def __init__(self, service: Service, view: View, store: Store, default_model: str | None) -> None:
+        self._service = service
         self._view = view
-        self._source: Any = default_model
-        self._messages: list[dict[str, str]] = []
+        self._store = store
+        self._talk = Conversation()
+        self._log = Log()
+        self._live: Live | None = None
         self._answering = False
+        self._turn = object()  # another one once the conversation has gone elsewhere
+        self._toasts = Toasts(view.show_toasts)
+        self._picker = Picker(service, view, self._begin, default_model)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self) -> None:
-        """Tie the controls and the events."""
-        view, runtime = self._view, self._runtime
-        view.on("form", "submit", lambda: self._begin(self.send(view.take_prompt())))
-        view.on("stop", "click", runtime.interrupt)
+        """Tie the controls and the events, and bring back what was kept."""
+        view, service = self._view, self._service
+        view.on("form", "submit", self._submitted)
+        view.on("stop", "click", service.interrupt)
         view.on("new", "click", self.clear)
-        view.on("load", "click", lambda: self._begin(self.load()))
-        view.on("file", "change", self._picked)
-        runtime.on("loading", self._loading)
-        runtime.on("progress", self._progress)
-        runtime.on("ready", lambda _: self._begin(self._ready()))
-        runtime.on("unloaded", lambda _: self._idle())
-        runtime.on("error", self._failed)
-        view.set_text("model", _name(self._source))
-        self._idle()
+        view.on("system", "change", self._system_changed)
+        view.on("export-json", "click", lambda: self._export("json"))
+        view.on("export-markdown", "click", lambda: self._export("md"))
+        for name in FIELDS:
+            view.on(name, "change", lambda: self._begin(self._keep_options()))
+        view.on_action(self._act)
+        self._picker.start()
+        for name in ("loading", "unloaded"):
+            service.on(name, lambda _: self._settle())
+        service.on("ready", self._ready)
+        service.on("error", self._failed)
+        service.on("memory-warning", lambda detail: self._toasts.add("warning", detail["message"], detail["remedy"]))
+        self._settle()
+        self._show()
+        self._begin(self._restore())
 
-    async def load(self) -> bool:
-        """Load the chosen model; False where it failed, which the page then shows."""
-        try:
-            await self._runtime.init(self._source)
-        except LocalLLMError:
-            return False
-        return True
+    async def _restore(self) -> None:
+        kept = conversation.read(await self._store.get(KEY))
+        options = await self._service.get_options()
+        for name, text in show_fields(options).items():
+            self._view.set_value(name, text)
+        if not self._talk.messages and not self._answering:
+            self._talk = kept
+            self._view.set_value("system", kept.system)
+            self._show(to_end=True)
+
+    # Asking
+
+    def _submitted(self) -> None:
+        prompt = self._view.value("prompt")
+        if prompt.strip() and not self._answering and not self._service.status()["is_loading"]:
+            self._view.set_value("prompt", "")
+            self._view.focus("prompt")
+            self._begin(self.send(prompt))
 
     async def send(self, prompt: str) -> None:
         """Answer one message, after loading the model if need be; the text grows as it is generated."""
-        if not prompt.strip() or self._answering:
-            return
-        self._answering = True
-        self._settle()
-        try:
-            await self._answer(prompt)
-        finally:
-            self._answering = False
-            self._settle()
+        self._talk = self._talk.said("user", prompt)
+        await self._answer()
 
-    async def _answer(self, prompt: str) -> None:
-        messages = self._messages  # clear() may begin another list meanwhile
-        self._view.add_message("user").set_text(prompt)
-        answer = self._view.add_message("assistant")
-        if not self._runtime.status()["is_ready"] and not await self.load():
-            answer.set_note("No model is loaded: see the message above.")
-            return
-        messages.append({"role": "user", "content": prompt})
+    async def _answer(self) -> None:
+        """Answer the last message. Where that fails, the message goes back to where it was typed."""
+        turn, self._answering, self._live = self._turn, True, Live()
         self._settle()
+        self._show(to_end=True)
+        done = False
         try:
-            text = await self._stream(messages, answer)
-            messages.append({"role": "assistant", "content": text})
+            if self._service.status()["is_ready"] or await self._picker.load():
+                self._settle()
+                done = await self._stream(turn)
         except LocalLLMError as error:
-            messages.pop()
-            answer.set_note(str(error))
+            self._toasts.error(error)
+        finally:
+            self._answering, self._live = False, None
+            if not done and turn is self._turn:
+                self._take_back(len(self._talk.messages) - 1)
+            self._settle()
+            self._changed()
 
-    async def _stream(self, messages: list[dict[str, str]], answer: Message) -> str:
-        text = ""
-        async for chunk in await self._runtime.chat(messages, stream=True):  # pyright: ignore[reportGeneralTypeIssues]
-            text = chunk.text
-            answer.set_text(text)
-            answer.set_note(_summary(chunk.reply) if chunk.reply else f"{chunk.token_count} tokens")
-        return text
+    async def _stream(self, turn: object) -> bool:
+        """Whether an answer came, or nobody waits for it any more."""
+        live, begun, shown = self._live or Live(), 0.0, 0.0
+        async for chunk in await self._service.chat(self._talk.request(), stream=True):
+            now = time.perf_counter()
+            begun = begun or now
+            if turn is not self._turn:
+                continue
+            if chunk.reply:
+                self._talk = self._talk.said("assistant", chunk.text, _summary(chunk.reply))
+                return True
+            if now - shown >= RENDER_SECONDS:
+                rate = (chunk.token_count - 1) / (now - begun) if now > begun and chunk.token_count > 1 else 0.0
+                live.text = chunk.text
+                live.note = f"{chunk.token_count} tokens" + (f" · {rate:.1f} tokens a second" if rate else "")
+                self._show()
+                shown = time.perf_counter()
+        return turn is not self._turn
+
+    # Changing the conversation
 
     def clear(self) -> None:
-        """Stop what runs and begin a new conversation."""
-        self._runtime.interrupt()
-        self._messages = []
-        self._view.clear_messages()
+        """Stop what runs and begin a new conversation; the system prompt stays."""
+        self._leave()
+        self._talk = self._talk.cut(0)
+        self._changed()
+        self._view.focus("prompt")
 
-    def _picked(self) -> None:
-        file = self._view.picked_file()
-        if file is not None:
-            self._source = file
-            self._begin(self.load())
+    def edit(self, place: int) -> None:
+        """Put a message back into the box; the conversation ends before it."""
+        self._leave()
+        self._take_back(place)
+        self._changed()
+        self._view.focus("prompt")
+
+    def _leave(self) -> None:
+        self._turn, self._live = object(), None
+        self._service.interrupt()
+
+    def _take_back(self, place: int) -> None:
+        if not 0 <= place < len(self._talk.messages):
+            return
+        self._view.set_value("prompt", self._talk.messages[place].content)
+        self._talk = self._talk.cut(place)
+
+    async def _regenerate(self) -> None:
+        self._talk = self._talk.unanswered()
+        if self._talk.messages:
+            await self._answer()
+
+    def _act(self, action: str, argument: str) -> None:
+        if action == "dismiss":
+            self._toasts.dismiss(int(argument))
+        elif action == "copy-code":
+            self._begin(self._copy(argument))
+        elif action == "copy":
+            self._begin(self._copy(self._talk.messages[int(argument)].content))
+        elif self._answering:
+            return
+        elif action == "edit":
+            self.edit(int(argument))
+        elif action == "regenerate":
+            self._begin(self._regenerate())
+
+    async def _copy(self, text: str) -> None:
+        if await self._view.copy(text):
+            self._toasts.add("info", "Copied.")
+        else:
+            self._toasts.add("warning", "The browser did not let the page copy.", "Select the text and copy it.")
+
+    def _export(self, ending: str) -> None:
+        if not self._talk.messages:
+            self._toasts.add("info", "There is no conversation to save yet.")
+            return
+        make, kind = (export.as_json, "application/json") if ending == "json" else (export.as_markdown, "text/markdown")
+        self._view.download(f"conversation.{ending}", kind, make(self._talk, self._service.status()["model"]))
+
+    # Settings
+
+    def _system_changed(self) -> None:
+        self._talk = replace(self._talk, system=self._view.value("system"))
+        self._changed()
+
+    async def _keep_options(self) -> None:
+        """Fields of the form over what else was kept."""
+        try:
+            typed = read_fields({name: self._view.value(name) for name in FIELDS})
+            others = {name: value for name, value in (await self._service.get_options()).items() if name not in FIELDS}
+            await self._service.set_options({**others, **typed})
+        except LocalLLMError as error:
+            self._toasts.error(error)
+
+    # Showing
+
+    def _changed(self) -> None:
+        self._show()
+        self._begin(self._store.set(KEY, conversation.write(self._talk)))
+
+    def _show(self, to_end: bool = False) -> None:
+        self._view.show_log(self._log.render(self._talk, self._live, self._answering), to_end)
+
+    def _ready(self, detail: Mapping[str, Any]) -> None:
+        self._toasts.clear("error")
+        self._settle()
+
+    def _failed(self, detail: Mapping[str, Any]) -> None:
+        self._toasts.add("error", detail["message"], detail["remedy"])
+        self._settle()
+
+    def _settle(self) -> None:
+        """Show what the controls allow now; an error stays on show."""
+        status = self._service.status()
+        self._view.enable("send", not self._answering and not status["is_loading"])
+        self._view.enable("stop", self._answering)
+        if status["is_ready"]:
+            self._view.set_phase("generating" if self._answering else "ready")
 
     def _begin(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)  # the event loop alone would let it be collected
         task.add_done_callback(self._tasks.discard)
-
-    def _idle(self) -> None:
-        self._view.set_phase("idle")
-        self._view.set_text("adapter", "")
-        self._view.set_text("status", "Not loaded yet: it loads with your first message and stays on this device.")
-        self._view.enable("send", True)
-
-    def _loading(self, detail: Mapping[str, Any]) -> None:
-        self._view.set_phase("loading")
-        self._view.set_text("model", _name(detail["model"]))
-        self._view.set_progress(0.0)
-        self._view.enable("send", False)
-
-    def _progress(self, detail: Mapping[str, Any]) -> None:
-        if not self._runtime.status()["is_loading"]:
-            return
-        self._view.set_progress(detail["progress"])
-        total, rate = detail["total_bytes"], detail["bytes_per_second"]
-        size = f" · {detail['loaded_bytes'] / 1e6:.0f} of {total / 1e6:.0f} MB" if total else ""
-        speed = f" · {rate / 1e6:.0f} MB/s" if total and rate else ""
-        self._view.set_text("status", f"{detail['text']}{size}{speed}")
-
-    async def _ready(self) -> None:
-        info = await self._runtime.runtime_info()
-        software = " (software adapter: the CPU computes)" if info["software_adapter"] else ""
-        self._view.set_text("adapter", f"{info['adapter']}{software}")
-        self._view.set_text("model", str(self._runtime.status()["model"]))
-        self._view.set_text("status", "Ready. What you type stays on this device.")
-        self._settle()
-
-    def _settle(self) -> None:
-        """Show what the controls allow now; an error stays on show."""
-        self._view.enable("send", not self._answering)
-        self._view.enable("stop", self._answering)
-        if self._runtime.status()["is_ready"]:
-            self._view.set_phase("generating" if self._answering else "ready")
-
-    def _failed(self, detail: Mapping[str, Any]) -> None:
-        self._view.set_phase("error")
-        self._view.set_text("status", f"{detail['message']} {detail['remedy']}".strip())
-        self._view.enable("send", True)
-
-
-def _name(source: object) -> str:
-    if source is None:
-        return "Default model"
-    return source.rsplit("/", 1)[-1] if isinstance(source, str) else str(getattr(source, "name", "model"))
 
 
 def _summary(reply: Reply) -> str:

@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-
-class Message(Protocol):
-    """One message on show."""
-
-    def set_text(self, text: str) -> None: ...
-
-    def set_note(self, text: str) -> None:
-        """A line of small print below the text."""
-        ...
+from local_llm.widget.tree import El
 
 
 class View(Protocol):
@@ -21,24 +13,50 @@ class View(Protocol):
 
     def on(self, part: str, event: str, callback: Callable[[], None]) -> None: ...
 
+    def on_action(self, callback: Callable[[str, str], None]) -> None:
+        """A click on a button of a tree: its data-action and its data-index; for copy-code the code beside it."""
+        ...
+
+    def on_drop(self, callback: Callable[[Any], None]) -> None:
+        """A file was dropped onto the page."""
+        ...
+
     def set_text(self, part: str, text: str) -> None: ...
 
     def set_phase(self, phase: str) -> None:
-        """ "loading", "ready", "generating" or "error": decides what is shown."""
+        """ "idle", "loading", "ready", "generating" or "error": decides what is shown."""
         ...
 
     def set_progress(self, fraction: float) -> None: ...
 
     def enable(self, part: str, enabled: bool) -> None: ...
 
-    def take_prompt(self) -> str:
-        """What was typed; the box is empty afterwards."""
+    def value(self, part: str) -> str:
+        """What a field holds."""
         ...
+
+    def set_value(self, part: str, text: str) -> None: ...
+
+    def focus(self, part: str) -> None: ...
 
     def picked_file(self) -> Any | None:
         """The file that was chosen from disk, if any."""
         ...
 
-    def add_message(self, role: str) -> Message: ...
+    def widget_model(self, model: str) -> None:
+        """What the widget's Load button loads."""
+        ...
 
-    def clear_messages(self) -> None: ...
+    def show_log(self, tree: El, to_end: bool) -> None:
+        """Bring the conversation in line. to_end: scroll there, wherever the reader is."""
+        ...
+
+    def show_toasts(self, tree: El) -> None: ...
+
+    async def copy(self, text: str) -> bool:
+        """To the clipboard; False where the browser refuses."""
+        ...
+
+    def download(self, name: str, kind: str, text: str) -> None:
+        """Save a text as a file. kind: its media type."""
+        ...

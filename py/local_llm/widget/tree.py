@@ -67,6 +67,8 @@ def mount(document: Any, parent: Any, item: El | str) -> Mounted:
 def patch(document: Any, mounted: Mounted, item: El) -> Mounted:
     """Change what is mounted into `item`, an element of the same tag."""
     assert isinstance(mounted.item, El)
+    if mounted.item is item:  # a tree does not change once it is made
+        return mounted
     _patch_attributes(mounted.node, mounted.item.attributes, item.attributes)
     mounted.children = _patch_children(document, mounted, item.children)
     mounted.item = item
