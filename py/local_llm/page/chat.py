@@ -94,7 +94,8 @@ class ChatPage:
         self._show(to_end=True)
         done = False
         try:
-            if self._service.status()["is_ready"] or await self._picker.load():
+            loaded = self._service.status()["is_ready"] or await self._picker.load()
+            if loaded and turn is self._turn:
                 self._settle()
                 done = await self._stream(turn)
         except LocalLLMError as error:

@@ -1,0 +1,130 @@
+"""The page's course of events over a page that is not there: what becomes of a message when things go another way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from local_llm.errors import LocalLLMError
+from local_llm.page.chat import KEY, ChatPage
+from local_llm.page.conversation import read
+from local_llm.reply import Chunk, Reply, Usage
+
+
+class NoPage:
+    """A View that keeps fields' values and forgets the rest."""
+
+    def __init__(self):
+        self.values = {}
+
+    def value(self, part):
+        return self.values.get(part, "")
+
+    def set_value(self, part, text):
+        self.values[part] = text
+
+    def __getattr__(self, name):
+        return lambda *arguments: None
+
+
+class NoModel:
+    """A service that answers what it was asked last, in two pieces, once `gate` opens. fails: instead of an answer."""
+
+    def __init__(self):
+        self.gate, self.asked, self.ready, self.fails = asyncio.Event(), [], False, None
+
+    def on(self, name, callback):
+        pass
+
+    def status(self):
+        return {"is_ready": self.ready, "is_loading": False, "model": "m"}
+
+    async def get_options(self):
+        return {}
+
+    def interrupt(self):
+        self.gate.set()
+
+    async def init(self, source):
+        await self.gate.wait()
+        if self.fails:
+            raise self.fails
+        self.ready = True
+
+    async def chat(self, messages, stream):
+        self.asked.append(messages)
+        return self._answer(messages[-1]["content"].upper())
+
+    async def _answer(self, text):
+        yield Chunk(text[0], text[0], 1)
+        await self.gate.wait()
+        yield Chunk("", text, 2, True, Reply(text, (1, 2), Usage(1, 2, 0), "stop", "m", 1.0, 0.1, 3.0))
+
+
+class Kept(dict):
+    async def get(self, key):
+        return super().get(key)
+
+    async def set(self, key, text):
+        self[key] = text
+
+
+@pytest.fixture
+def rig():
+    view: Any = NoPage()
+    service: Any = NoModel()
+    store: Any = Kept()
+    return ChatPage(service, view, store, None), view, service, store
+
+
+def said(store):
+    return [one.content for one in read(store[KEY]).messages]
+
+
+async def settled():
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_an_answer_is_kept_with_its_speed(rig):
+    page, _, service, store = rig
+    service.gate.set()
+    page.start()
+    await page.send("one")
+    await settled()
+    assert said(store) == ["one", "ONE"]
+    assert read(store[KEY]).messages[1].note == "2 tokens · 3.0 tokens a second"
+
+
+async def test_a_new_chat_while_the_model_loads_asks_nothing(rig):
+    page, view, service, store = rig
+    task = asyncio.ensure_future(page.send("one"))
+    await settled()
+    page.clear()
+    await task
+    await settled()
+    assert (service.asked, said(store), view.value("prompt")) == ([], [], "")
+
+
+async def test_a_new_chat_while_it_answers_forgets_the_answer(rig):
+    page, _, service, store = rig
+    service.ready = True
+    task = asyncio.ensure_future(page.send("one"))
+    await settled()
+    page.clear()
+    await task
+    await settled()
+    assert said(store) == []
+    await page.send("two")
+    assert service.asked[-1] == [{"role": "user", "content": "two"}]
+
+
+async def test_a_message_that_cannot_be_answered_goes_back_to_the_box(rig):
+    page, view, service, store = rig
+    service.fails = LocalLLMError("no", remedy="yes")
+    service.gate.set()
+    await page.send("one")
+    await settled()
+    assert (said(store), view.value("prompt")) == ([], "one")
