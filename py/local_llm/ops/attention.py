@@ -93,5 +93,5 @@ def attention(s: Shared, tokens: int, heads: Heads, qkv: Buffer, cache: Cache, y
         kernel, grid = "attention", (-(-tokens // 4), heads.heads, 1)
     else:
         kernel, grid = "attention_decode", (heads.heads, 1, 1)
-    constants = {"LANES": lanes, "WIDTH": heads.width}
-    return [Call(Kernel.of(kernel, **constants), (qkv, cache.k, cache.v, y, s.step), grid, _numbers(heads))]
+    chosen = Kernel.of(kernel, LANES=lanes, WIDTH=heads.width)
+    return [Call(chosen, (qkv, cache.k, cache.v, y, s.step), grid, _numbers(heads))]
