@@ -51,6 +51,7 @@ class LocalLLM:
         self._host = host
         self._device: Device | None = None
         self._loaded: Loaded | None = None
+        self._leaving: Loaded | None = None
         self._loading: asyncio.Task[None] | None = None
         self._loading_source: object = None
         self._generation: asyncio.Task[None] | None = None
@@ -171,11 +172,12 @@ class LocalLLM:
         loaded = self._loaded
         if loaded is None:
             return
+        self._leaving = loaded  # requests that wait for a turn give up
         loaded.engine.interrupt()
         async with self._turn:
             if self._loaded is not loaded:
                 return
-            self._loaded = None
+            self._loaded = self._leaving = None
             loaded.memory.close()
             self._left(loaded.name, "loading" if self.state.phase == "loading" else "empty")
 
@@ -276,7 +278,7 @@ class LocalLLM:
     ) -> None:
         try:
             async with self._turn:
-                if self._loaded is not loaded:
+                if self._loaded is not loaded or self._leaving is loaded:
                     raise NotReady("The model was unloaded while this request waited.")
                 self._generation = asyncio.current_task()
                 self.state.generating = True

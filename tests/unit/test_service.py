@@ -328,3 +328,42 @@ async def test_a_caller_that_gives_up_does_not_stop_the_load(bench):
     assert service.status()["is_loading"]
     await service.init("tiny")
     assert bench.names() == ["loading", "ready"]
+
+
+def take_time(bench) -> None:
+    """Reads of the GPU let others run, as real ones do."""
+    read = bench.device.read
+
+    async def slow(*words):
+        await asyncio.sleep(0)
+        return await read(*words)
+
+    bench.device.read = slow
+
+
+async def test_a_waiting_request_that_is_cancelled_leaves_the_queue_and_the_running_one_alone(bench):
+    service = bench.service()
+    take_time(bench)
+    await service.init("tiny")
+    calm = await service.chat(HELLO, max_tokens=60)
+    tasks = [asyncio.ensure_future(service.chat(HELLO, max_tokens=60)) for _ in range(3)]
+    service.on("token", lambda detail: tasks[1].cancel())
+    first, second, third = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(second, asyncio.CancelledError)
+    assert first.token_ids == third.token_ids == calm.token_ids
+    assert bench.names().count("generation-start") == 3
+
+
+async def test_unloading_stops_the_running_request_and_sends_the_waiting_ones_away(bench):
+    service = bench.service()
+    take_time(bench)
+    await service.init("tiny")
+    tasks = [asyncio.ensure_future(service.chat(HELLO, max_tokens=200, ignore_eos=True)) for _ in range(2)]
+    unloads = []
+    service.on("token", lambda detail: unloads or unloads.append(asyncio.ensure_future(service.unload())))
+    running, waiting = await asyncio.gather(*tasks, return_exceptions=True)
+    await unloads[0]
+    assert running.finish_reason == "interrupted"
+    assert isinstance(waiting, NotReady)
+    assert bench.device.live == []
+    assert bench.names().count("generation-start") == 1
