@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from local_llm.formats.gguf import GGUF
+from local_llm.formats.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Storage:
         }
 
 
-def storage_of(gguf: GGUF) -> Storage:
+def storage_of(checkpoint: Checkpoint) -> Storage:
     """Statistics of a file's tensors."""
     nbytes: dict[str, int] = {}
     tensors: dict[str, int] = {}
     weights = 0
-    for tensor in gguf.tensors.values():
+    for tensor in checkpoint.tensors.values():
         kind = tensor.type.name
         nbytes[kind] = nbytes.get(kind, 0) + tensor.nbytes
         tensors[kind] = tensors.get(kind, 0) + 1

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local_llm.errors import UnsupportedModel
-from local_llm.formats.gguf import Tensor
+from local_llm.formats.checkpoint import Tensor
 from local_llm.formats.quant import BY_NAME
 from local_llm.formats.windows import block_bytes, plan_windows
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 from local_llm.errors import UnsupportedModel
+from local_llm.formats.checkpoint import Checkpoint, Tensor
 from local_llm.formats.cursor import Cursor, Short, shown
 from local_llm.formats.quant import BY_CODE, SUPPORTED_FORMATS, TensorType
 from local_llm.formats.values import read_value
@@ -28,34 +29,10 @@ _SMALLEST_TENSOR = 8 + 1 + 4 + 8 + 4 + 8  # name length, name, dims, one dim, ty
 
 
 @dataclass(frozen=True)
-class Tensor:
-    """One tensor's place in the file. shape: rows first ([out, in]); bytes [start, stop) of the file."""
-
-    name: str
-    shape: tuple[int, ...]
-    type: TensorType
-    start: int
-    stop: int
-
-    @property
-    def nbytes(self) -> int:
-        return self.stop - self.start
-
-    @property
-    def count(self) -> int:
-        """Weights in all."""
-        return math.prod(self.shape)
-
-
-@dataclass(frozen=True)
-class GGUF:
+class GGUF(Checkpoint):
     """The head of a file. Metadata arrays are numpy arrays (numbers), `Strings` (text) or tuples (of arrays)."""
 
-    name: str
     version: int
-    metadata: Mapping[str, Any]
-    tensors: Mapping[str, Tensor]  # in the directory's order
-    size: int  # bytes of the file
     data_start: int  # where the first tensor may begin
 
 
@@ -84,7 +61,7 @@ async def read_gguf(blobs: Blobs) -> GGUF:
         for name, (shape, kind, offset, at) in raw.items()
     }
     _check_overlaps(head, tensors)
-    return GGUF(blobs.name, version, metadata, tensors, blobs.size, data_start)
+    return GGUF(blobs.name, metadata, tensors, blobs.size, True, version, data_start)
 
 
 async def _grown(head: Cursor, blobs: Blobs, parse: Callable[[Cursor], T]) -> T:

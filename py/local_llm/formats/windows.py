@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from local_llm.errors import UnsupportedModel
-from local_llm.formats.gguf import Tensor
+from local_llm.formats.checkpoint import Tensor
 
 _MAX_GAP = 4096  # bytes of a tensor that nobody wants are not fetched; padding between tensors is
 

@@ -5,7 +5,7 @@ Source: Touvron et al. 2023, GGUF tensor names. GGUF files of this family store 
 
 from __future__ import annotations
 
-from local_llm.formats.gguf import GGUF
+from local_llm.formats.checkpoint import Checkpoint
 from local_llm.gpu.kernel import Call
 from local_llm.gpu.memory import Buffer
 from local_llm.models.blocks import feed_forward, project, project_normed
@@ -17,20 +17,20 @@ from local_llm.ops.attention import rope_attention
 from local_llm.ops.embedding import embed
 
 
-def read_config(gguf: GGUF) -> Config:
-    embedding = gguf.tensors.get("token_embd.weight")
+def read_config(checkpoint: Checkpoint) -> Config:
+    embedding = checkpoint.tensors.get("token_embd.weight")
     vocab = embedding.shape[0] if embedding else 0
-    return read_llama_config(gguf.name, gguf.metadata, vocab, interleaved=True)
+    return read_llama_config(checkpoint.name, checkpoint.metadata, vocab, interleaved=True)
 
 
-def stacks(gguf: GGUF, config: Config) -> list[Stack]:
+def stacks(checkpoint: Checkpoint, config: Config) -> list[Stack]:
     d, q, kv, f = config.width, config.q_rows, config.kv_rows, config.ffn_width
 
     def one(name: str, rows: int, cols: int) -> Stack:
         return Stack(name, (Source(name, rows, cols),))
 
     wanted = [one("token_embd.weight", config.vocab, d), one("output_norm.weight", 1, d)]
-    if "output.weight" in gguf.tensors:
+    if "output.weight" in checkpoint.tensors:
         wanted.append(one("output.weight", config.vocab, d))
     for i in range(config.layers):
         b = f"blk.{i}."

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from local_llm.errors import ContextOverflow, InvalidRequest, UnsupportedModel
-from local_llm.formats.gguf import GGUF
+from local_llm.formats.checkpoint import Checkpoint
 from local_llm.gpu.kernel import Call
 from local_llm.gpu.memory import Buffer, Memory
 from local_llm.gpu.ports import Blobs
@@ -29,9 +29,9 @@ DEFAULT_CONTEXT = 4096
 class Family(Protocol):
     """What one architecture's module offers."""
 
-    def read_config(self, gguf: GGUF) -> Config: ...
+    def read_config(self, checkpoint: Checkpoint) -> Config: ...
 
-    def stacks(self, gguf: GGUF, config: Config) -> list[loading.Stack]: ...
+    def stacks(self, checkpoint: Checkpoint, config: Config) -> list[loading.Stack]: ...
 
     def layers(self, model: Model, tokens: int) -> list[Call]: ...
 
@@ -85,20 +85,20 @@ def choose_context(config: Config, wanted: int | None) -> int:
 
 async def load(
     family: Family,
-    gguf: GGUF,
+    checkpoint: Checkpoint,
     blobs: Blobs,
     memory: Memory,
     context_size: int | None,
     progress: Callable[[int, int], None],
 ) -> Model:
     """Check, allocate, stream. On any error the caller closes `memory` and nothing stays behind."""
-    config = family.read_config(gguf)
+    config = family.read_config(checkpoint)
     context = choose_context(config, context_size)
-    stacks = family.stacks(gguf, config)
-    loading.check(gguf, stacks)
-    divisors = await _rope_divisors(gguf, blobs, config)
+    stacks = family.stacks(checkpoint, config)
+    loading.check(checkpoint, stacks)
+    divisors = await _rope_divisors(checkpoint, blobs, config)
     device = memory.device
-    placed, targets = loading.place(gguf, stacks, memory)
+    placed, targets = loading.place(checkpoint, stacks, memory)
     max_chunk = min(MAX_CHUNK, context)
     heads = _heads(config, context)
     model = Model(
@@ -116,16 +116,16 @@ async def load(
         max_chunk=max_chunk,
     )
     await device.idle()  # a refused allocation shows here, before gigabytes are streamed
-    await loading.stream(device, blobs, sorted(gguf.tensors.values(), key=lambda t: t.start), targets, progress)
+    await loading.stream(device, blobs, sorted(checkpoint.tensors.values(), key=lambda t: t.start), targets, progress)
     return model
 
 
-async def _rope_divisors(gguf: GGUF, blobs: Blobs, config: Config) -> np.ndarray | None:
-    tensor = gguf.tensors.get("rope_freqs.weight")
+async def _rope_divisors(checkpoint: Checkpoint, blobs: Blobs, config: Config) -> np.ndarray | None:
+    tensor = checkpoint.tensors.get("rope_freqs.weight")
     if tensor is None:
         return None
     if tensor.type.name != "F32" or tensor.shape != (config.rope.width // 2,):
-        raise UnsupportedModel(f"{gguf.name}: rope_freqs.weight must be F32 [{config.rope.width // 2}].")
+        raise UnsupportedModel(f"{checkpoint.name}: rope_freqs.weight must be F32 [{config.rope.width // 2}].")
     return np.frombuffer(await blobs.read(tensor.start, tensor.stop), "<f4").astype(np.float64)
 
 

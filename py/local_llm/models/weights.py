@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from local_llm.errors import CorruptModel, UnsupportedModel
-from local_llm.formats.gguf import GGUF, Tensor
+from local_llm.formats.checkpoint import Checkpoint, Tensor
 from local_llm.formats.quant import SUPPORTED_FORMATS
 from local_llm.formats.windows import Slice, Window, plan_windows
 from local_llm.gpu.kernel import Call
@@ -55,27 +55,33 @@ def vector(weights: Weights, name: str) -> Buffer:
     return weights[name][0].weight.parts[0].quants
 
 
-def check(gguf: GGUF, stacks: Sequence[Stack]) -> None:
+def check(checkpoint: Checkpoint, stacks: Sequence[Stack]) -> None:
     """Every tensor is there, has the shape that the metadata implies and a type that we decode."""
     for source in (source for stack in stacks for source in stack.sources):
-        tensor = gguf.tensors.get(source.tensor)
+        tensor = checkpoint.tensors.get(source.tensor)
         if tensor is None:
             if source.optional:
                 continue
-            raise CorruptModel(f"{gguf.name}: tensor '{source.tensor}' is missing.", remedy="Download the file again.")
+            raise CorruptModel(
+                f"{checkpoint.name}: tensor '{source.tensor}' is missing.", remedy="Download the file again."
+            )
         found = tensor.shape if len(tensor.shape) > 1 else (1, *tensor.shape)
         if found != (source.rows, source.cols):
             wanted = (source.rows, source.cols)
-            raise CorruptModel(f"{gguf.name}: tensor '{source.tensor}' has shape {found}, the metadata says {wanted}.")
+            raise CorruptModel(
+                f"{checkpoint.name}: tensor '{source.tensor}' has shape {found}, the metadata says {wanted}."
+            )
         if tensor.type.format is None or (source.rows == 1 and tensor.type.format != "f32"):
             kinds = "F32" if source.rows == 1 else ", ".join(SUPPORTED_FORMATS)
             raise UnsupportedModel(
-                f"{gguf.name}: tensor '{source.tensor}' is {tensor.type.name}; supported here: {kinds}.",
+                f"{checkpoint.name}: tensor '{source.tensor}' is {tensor.type.name}; supported here: {kinds}.",
                 remedy="Choose another quantization of this model.",
             )
 
 
-def place(gguf: GGUF, stacks: Sequence[Stack], memory: Memory) -> tuple[Weights, dict[str, tuple[Weight, int]]]:
+def place(
+    checkpoint: Checkpoint, stacks: Sequence[Stack], memory: Memory
+) -> tuple[Weights, dict[str, tuple[Weight, int]]]:
     """Allocate all weights. Returns them by stack, and per tensor its weight and first row in it."""
     caps = memory.device.caps
     placed: dict[str, tuple[Placed, ...]] = {}
@@ -83,9 +89,9 @@ def place(gguf: GGUF, stacks: Sequence[Stack], memory: Memory) -> tuple[Weights,
     for stack in stacks:
         parts: list[Placed] = []
         row = 0
-        for group in _neighbours(gguf, stack):
+        for group in _neighbours(checkpoint, stack):
             rows = sum(source.rows for source in group)
-            kind = gguf.tensors[group[0].tensor].type.format
+            kind = checkpoint.tensors[group[0].tensor].type.format
             assert kind is not None  # check() has seen to it
             weight = allocate(memory, caps, kind, rows, group[0].cols, "weights")
             parts.append(Placed(weight, row))
@@ -99,13 +105,13 @@ def place(gguf: GGUF, stacks: Sequence[Stack], memory: Memory) -> tuple[Weights,
     return placed, targets
 
 
-def _neighbours(gguf: GGUF, stack: Stack) -> list[list[Source]]:
+def _neighbours(checkpoint: Checkpoint, stack: Stack) -> list[list[Source]]:
     groups: list[list[Source]] = []
     for source in stack.sources:
-        tensor = gguf.tensors.get(source.tensor)
+        tensor = checkpoint.tensors.get(source.tensor)
         if tensor is None:
             continue
-        if groups and gguf.tensors[groups[-1][0].tensor].type is tensor.type:
+        if groups and checkpoint.tensors[groups[-1][0].tensor].type is tensor.type:
             groups[-1].append(source)
         else:
             groups.append([source])
