@@ -15,9 +15,9 @@ const named = (name, message) => Object.assign(new Error(message), { name });
 export async function adapterInfo() {
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) return null;
-  const { vendor, architecture, device, description, isFallbackAdapter } = adapter.info;
+  const { vendor, architecture, device, description, isFallbackAdapter, subgroupMinSize, subgroupMaxSize } = adapter.info;
   const fallback = Boolean(isFallbackAdapter ?? adapter.isFallbackAdapter);
-  return { adapter, text: JSON.stringify({ vendor, architecture, device, description, fallback }) };
+  return { adapter, text: JSON.stringify({ vendor, architecture, device, description, fallback, subgroupMinSize, subgroupMaxSize }) };
 }
 
 export async function openDevice(adapter, features, limitNames) {
@@ -274,51 +274,50 @@ function unpack(text, objects) {
   return value;
 }
 
-async function settle(pending, objects) {
+// `signal` ends this one call and no other: the task behind `pending` is cancelled.
+async function settle(pending, objects, signal) {
+  const cancel = signal && pending.cancel?.copy(); // awaiting a task destroys its proxy and what was got from it
+  const stop = () => cancel?.();
+  signal?.addEventListener("abort", stop);
   try {
     return unpack(await pending, objects);
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
   } finally {
+    signal?.removeEventListener("abort", stop);
+    cancel?.destroy();
     pending.destroy?.(); // an argument's error comes at once, as text
   }
 }
 
-// `invoke(name, text, objects)` answers with text, or with a coroutine of it.
+// `invoke(name, text, objects)` answers with text, or with a task of it.
 export function makeService(names, invoke) {
   const start = (name, args, objects) => invoke(name, pack(args, objects), objects);
   const now = (name) => (...args) => unpack(start(name, args, []), []);
   const later = (name) => async (...args) => {
     const objects = [];
     const signal = args.at(-1)?.signal;
-    if (signal) return guarded(signal, invoke, () => settle(start(name, args, objects), objects));
-    return readable(await settle(start(name, args, objects), objects));
+    signal?.throwIfAborted();
+    const value = await settle(start(name, args, objects), objects, signal);
+    if (value?.$stream) return readable(value.$stream, signal);
+    signal?.throwIfAborted();
+    return value;
   };
   const entries = Object.entries(JSON.parse(names));
   return Object.fromEntries(entries.map(([name, waits]) => [name, waits ? later(name) : now(name)]));
 }
 
-async function guarded(signal, invoke, start) {
-  signal.throwIfAborted();
-  const stop = () => invoke("interrupt", "[]", []);
-  signal.addEventListener("abort", stop);
-  const release = () => signal.removeEventListener("abort", stop);
-  let value = null;
-  try {
-    value = await start();
-    if (!value?.$stream) signal.throwIfAborted();
-    return readable(value, signal, release);
-  } finally {
-    if (!value?.$stream) release();
-  }
-}
-
-async function readable(value, signal, release) {
-  if (!value?.$stream) return value;
-  const chunks = iterate(value.$stream, signal, release);
+async function readable(stream, signal) {
+  const chunks = iterate(stream, signal);
   await chunks.next(); // enter its `try`, so that return() before the first chunk cleans up too
   return chunks;
 }
 
-async function* iterate(stream, signal, release) {
+async function* iterate(stream, signal) {
+  let ended = null;
+  const stop = () => (ended ??= settle(stream.stop(), []));
+  signal?.addEventListener("abort", stop);
   try {
     yield;
     for (;;) {
@@ -329,8 +328,8 @@ async function* iterate(stream, signal, release) {
       yield chunk;
     }
   } finally {
-    release?.();
-    await settle(stream.stop(), []);
+    signal?.removeEventListener("abort", stop);
+    await stop();
     stream.destroy();
   }
 }

@@ -153,7 +153,7 @@ def test_no_proxies_are_left_behind(page, model):
         _module.enable_pyproxy_allocation_tracing();
         const before = _module.pyproxy_alloc_map.size;
         for await (const chunk of await llm.complete("One, two,", { stream: true, maxTokens: 3 })) void chunk;
-        await llm.complete("One, two,", { maxTokens: 2 });
+        await llm.complete("One, two,", { maxTokens: 2, signal: new AbortController().signal });
         await llm.chat([], {}).catch(() => {});
         llm.getStatus();
         const after = _module.pyproxy_alloc_map.size;

@@ -5,6 +5,7 @@ Arguments and results cross as JSON text; files, byte arrays and streams stay ob
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import traceback
@@ -89,8 +90,11 @@ class Face:
         """Dispatch the CustomEvent local-llm:<name> on window."""
         self._emit(f"local-llm:{name}", json.dumps(camel(detail)))
 
-    def invoke(self, name: str, text: str, objects: Any) -> str | Awaitable[str]:
-        """Call `name` with the JSON list of arguments `text`; JSON of {"value"} or {"error"}, at once or awaited."""
+    def invoke(self, name: str, text: str, objects: Any) -> str | asyncio.Task[str]:
+        """Call `name` with the JSON list of arguments `text`; JSON of {"value"} or {"error"}, at once or by a task.
+
+        Cancelling the task stops this call only: one that waits leaves the queue, one that generates ends.
+        """
         try:
             arguments = json.loads(text, object_hook=lambda item: _restored(item, objects))
             while arguments and arguments[-1] is None:  # JavaScript's undefined
@@ -98,7 +102,9 @@ class Face:
             result = self._table[name](*arguments)
         except Exception as error:
             return _error(error)
-        return self._finished(result, objects) if isinstance(result, Awaitable) else _value(result, objects)
+        if isinstance(result, Awaitable):
+            return asyncio.ensure_future(self._finished(result, objects))
+        return _value(result, objects)
 
     async def _finished(self, result: Awaitable[Any], objects: Any) -> str:
         try:
@@ -115,20 +121,30 @@ class Stream:
 
     def __init__(self, chunks: Any) -> None:
         self._chunks = chunks
+        self._waiting: asyncio.Task[Any] | None = None
 
     async def next(self) -> str:
-        """JSON of {"value": chunk}, of {"value": null} at the end, or of {"error"}."""
+        """JSON of {"value": chunk}, of {"value": null} at the end or once it was stopped, or of {"error"}."""
+        self._waiting = asyncio.current_task()
         try:
             chunk = await anext(self._chunks, None)
             if chunk is None:
                 return _value(None, None)
             fields = {name: value for name, value in asdict(chunk).items() if name != "reply"}
             return _value(fields | (asdict(chunk.reply) if chunk.reply else {}), None)  # the last one tells it all
+        except asyncio.CancelledError:
+            return _value(None, None)
         except Exception as error:
             return _error(error)
+        finally:
+            self._waiting = None
 
     async def stop(self) -> str:
-        """End the generation, if it still runs."""
+        """End the generation, or leave the queue; a `next` that waits hears of the end."""
+        waiting = self._waiting
+        if waiting is not None:
+            waiting.cancel()
+            await asyncio.wait([waiting])
         await self._chunks.aclose()
         return _value(None, None)
 
