@@ -167,56 +167,6 @@ def test_stop_ends_a_generation(page):
     assert state(page) == "idle"
 
 
-QUEUE = """async (stream) => {
-    await llm.init('tiny/tiny.gguf');
-    const hi = [{ role: 'user', content: 'Hi' }];
-    const options = { maxTokens: 120, temperature: 0, ignoreEos: true };
-    const calm = (await llm.chat(hi, options)).text;
-    const ask = async (signal) => {
-        const answer = await llm.chat(hi, { ...options, stream, signal });
-        if (!stream) return answer;
-        for await (const chunk of answer) if (chunk.done) return chunk;
-    };
-    told.length = 0;
-    const [first, second, third] = [0, 1, 2].map(() => new AbortController());
-    const asked = [first, second, third].map(({ signal }) => ask(signal).catch((error) => error.name));
-    addEventListener('local-llm:token', () => second.abort(), { once: true });
-    const gone = await asked[1];
-    const during = [llm.getStatus().isGenerating, told.filter(({ name }) => name === 'generation-end').length];
-    const replies = [await asked[0], await asked[2]].map(({ text, finishReason }) => [text === calm, finishReason]);
-    const count = (name) => told.filter((one) => one.name === name).length;
-    return { gone, during, replies, started: count('generation-start'), errors: count('error') };
-}"""
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_waiting_request_that_is_aborted_leaves_the_running_one_alone(page, stream):
-    assert page.evaluate(QUEUE, stream) == {
-        "gone": "AbortError",
-        "during": [True, 0],  # it left at once
-        "replies": [[True, "length"], [True, "length"]],
-        "started": 2,
-        "errors": 0,
-    }
-
-
-def test_unloading_stops_a_generation_and_sends_waiting_ones_away(page):
-    found = page.evaluate(
-        """async () => {
-            await llm.init('tiny/tiny.gguf');
-            const options = { maxTokens: 230, temperature: 0, ignoreEos: true };
-            const ask = () => llm.chat([{ role: 'user', content: 'Hi' }], options).catch(({ name }) => name);
-            const asked = [ask(), ask()];
-            let unloaded;
-            addEventListener('local-llm:token', () => { unloaded = llm.unload(); }, { once: true });
-            const [running, waiting] = await Promise.all(asked);
-            await unloaded;
-            return [running.finishReason, running.usage.completionTokens < 230, waiting, gpu.bytes];
-        }"""
-    )
-    assert found == ["interrupted", True, "NotReady", 0]
-
-
 def test_stop_ends_a_load(page):
     error = page.evaluate(
         """async (model) => {

@@ -18,6 +18,7 @@ from local_llm.errors import (
 )
 from local_llm.events import NAMES
 from local_llm.performance import REFUSAL
+from local_llm.reply import Reply
 from local_llm.widget.snapshot import read_snapshot
 from local_llm.widget.status import widget_status
 from tests.model.tiny import write_tiny_gguf
@@ -350,6 +351,9 @@ async def test_a_waiting_request_that_is_cancelled_leaves_the_queue_and_the_runn
     service.on("token", lambda detail: tasks[1].cancel())
     first, second, third = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(second, asyncio.CancelledError)
+    assert isinstance(first, Reply)
+    assert isinstance(third, Reply)
+    assert isinstance(calm, Reply)
     assert first.token_ids == third.token_ids == calm.token_ids
     assert bench.names().count("generation-start") == 3
 
@@ -363,6 +367,7 @@ async def test_unloading_stops_the_running_request_and_sends_the_waiting_ones_aw
     service.on("token", lambda detail: unloads or unloads.append(asyncio.ensure_future(service.unload())))
     running, waiting = await asyncio.gather(*tasks, return_exceptions=True)
     await unloads[0]
+    assert isinstance(running, Reply)
     assert running.finish_reason == "interrupted"
     assert isinstance(waiting, NotReady)
     assert bench.device.live == []
