@@ -4,11 +4,11 @@
 //   quants  u32x4 [N, blocks, …]       read_write
 //   scales  atomic u32 [N, blocks, …]  read_write  untouched by formats without scales
 //   params  Params                     uniform
-//   grid    spread(ceil(count / LANES))  one invocation per block
+//   grid    spread(ceil(count / LANES))  one invocation per unit: a block, or the eight of 256 weights
 
 struct Params {
-  byte_offset: u32, // of the first block in raw, even
-  count: u32,       // blocks to repack
+  byte_offset: u32, // of the first one in raw
+  count: u32,       // units to repack
   first: u32,       // where the first one goes
   cols: u32,        // K
   blocks: u32,      // in a row

@@ -7,7 +7,7 @@ from local_llm.errors import OutOfMemory, UnsupportedModel
 from local_llm.ops.embedding import embed
 from local_llm.ops.weight import FORMATS, allocate, packed_bytes, repack_calls
 from tests.kernels.workbench import workbench
-from tests.reference import quant
+from tests.reference import k_quants, quant
 
 
 async def decoded(bench, weight):
@@ -27,13 +27,12 @@ def cut(rng, count):
 
 
 @pytest.mark.parametrize("split", [False, True])
-@pytest.mark.parametrize("format", quant.FORMATS)
+@pytest.mark.parametrize("format", [*quant.FORMATS, *quant.SUPER_FORMATS])
 async def test_stacked_matrices_in_windows(device, format, split):
     """Two matrices one above the other, each in windows at odd places of the raw bytes, in no order."""
     rng = np.random.default_rng(7)
-    cols = 257 if format in quant.WEIGHT_BYTES else 96
-    layout = FORMATS[format]
-    row = layout.quants * -(-cols // 32)
+    cols = 257 if format in quant.WEIGHT_BYTES else 3 * quant.block_weights(format)
+    row = FORMATS[format].quants * -(-cols // (32 * FORMATS[format].span))
     caps = {"max_binding_bytes": 4 * row} if split else {}
     with workbench(device, **caps) as bench:
         weight = allocate(bench.memory, bench.shared.caps, format, 12, cols, "weight")
@@ -52,7 +51,7 @@ async def test_stacked_matrices_in_windows(device, format, split):
         np.testing.assert_array_max_ulp(await decoded(bench, weight), np.concatenate(expected), 1)
 
 
-@pytest.mark.parametrize("format", quant.BLOCK_BYTES)
+@pytest.mark.parametrize("format", [format for format in quant.FORMATS if format in quant.BLOCK_BYTES])
 async def test_extreme_scales(device, format):
     """The largest, smallest normal and zero f16 scales, of both signs."""
     rng = np.random.default_rng(8)
@@ -63,6 +62,23 @@ async def test_extreme_scales(device, format):
         data[:, 2:4] = rng.permutation(extremes)[:, None].view(np.uint8)
     with workbench(device) as bench:
         weight = await bench.weight(format, data, 32)
+        np.testing.assert_array_max_ulp(await decoded(bench, weight), quant.decode(format, data), 1)
+
+
+@pytest.mark.parametrize("format", quant.SUPER_FORMATS)
+async def test_extremes_of_256_weights(device, format):
+    """Scales as above (and subnormal: K types of small weights have such), times the least and the greatest steps."""
+    rng = np.random.default_rng(8)
+    extremes = np.array([60000, -60000, 6.104e-05, -6.104e-05, 3e-6, -6e-8, 0, -0.0, 1], np.float16)
+    data = quant.random_weights(rng, format, 3 * len(extremes), 256)
+    parts = k_quants.fields(format, data)
+    for name in {"d", "dmin"} & set(parts):
+        parts[name][:] = np.tile(extremes, 3)[:, None].view(np.uint8)
+        extremes = rng.permutation(extremes)
+    parts["scales"][: len(extremes)] = 0
+    parts["scales"][-len(extremes) :] = 255 if format != "q6_k" else 128
+    with workbench(device) as bench:
+        weight = await bench.weight(format, data, 256)
         np.testing.assert_array_max_ulp(await decoded(bench, weight), quant.decode(format, data), 1)
 
 
@@ -87,10 +103,11 @@ async def test_the_last_block_of_a_row_is_padded_with_zeros(device, format):
 
 async def test_bytes_held(device):
     with workbench(device) as bench:
-        for format in quant.FORMATS:
+        for format in (*quant.FORMATS, *quant.SUPER_FORMATS):
             before = bench.memory.nbytes
-            allocate(bench.memory, bench.shared.caps, format, 64, 96, "weight")
-            assert 0 <= bench.memory.nbytes - before - packed_bytes(format, 64, 96) <= 16
+            allocate(bench.memory, bench.shared.caps, format, 64, 768, "weight")
+            assert 0 <= bench.memory.nbytes - before - packed_bytes(format, 64, 768) <= 16
+            assert packed_bytes(format, 64, 768) <= 1.12 * 64 * quant.row_bytes(format, 768)  # near the file's size
 
 
 async def test_what_cannot_be_allocated(device):

@@ -52,8 +52,7 @@ class Workbench:
     async def weight(self, format: str, data: np.ndarray, cols: int) -> Weight:
         """A weight from a file's bytes, uint8 [rows, row bytes]."""
         weight = allocate(self.memory, self.shared.caps, format, data.shape[0], cols, "weight")
-        count = data.shape[0] * (cols // 32 if format in quant.BLOCK_BYTES else 1)
-        await self.run(repack_calls(weight, self.buffer(data), 0, 0, count))
+        await self.run(repack_calls(weight, self.buffer(data), 0, 0, quant.units(format, data.shape[0], cols)))
         return weight
 
 

@@ -7,14 +7,27 @@ from __future__ import annotations
 
 import numpy as np
 
+from tests.reference import k_quants
+
 FORMATS = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1")
-BLOCK_BYTES = {"q8_0": 34, "q4_0": 18, "q4_1": 20, "q5_0": 22, "q5_1": 24}
+BLOCK_BYTES = {"q8_0": 34, "q4_0": 18, "q4_1": 20, "q5_0": 22, "q5_1": 24, **k_quants.BLOCK_BYTES}
 WEIGHT_BYTES = {"f32": 4, "f16": 2, "bf16": 2}
+SUPER_FORMATS = tuple(k_quants.BLOCK_BYTES)  # blocks of 256 weights
+
+
+def block_weights(format: str) -> int:
+    """Weights in one of the file's blocks."""
+    return 1 if format in WEIGHT_BYTES else 256 if format in SUPER_FORMATS else 32
+
+
+def units(format: str, rows: int, cols: int) -> int:
+    """What repack counts in a matrix: the file's blocks, or its rows where it has no blocks."""
+    return rows if format in WEIGHT_BYTES else rows * (cols // block_weights(format))
 
 
 def row_bytes(format: str, cols: int) -> int:
     """Bytes of one row in a file."""
-    return cols * WEIGHT_BYTES[format] if format in WEIGHT_BYTES else cols // 32 * BLOCK_BYTES[format]
+    return cols * WEIGHT_BYTES[format] if format in WEIGHT_BYTES else units(format, 1, cols) * BLOCK_BYTES[format]
 
 
 def random_weights(rng: np.random.Generator, format: str, rows: int, cols: int) -> np.ndarray:
@@ -24,6 +37,8 @@ def random_weights(rng: np.random.Generator, format: str, rows: int, cols: int) 
         if format == "bf16":
             return (values.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8).reshape(rows, -1)
         return values.astype(format.replace("f", "float")).view(np.uint8).reshape(rows, -1)
+    if format in SUPER_FORMATS:
+        return k_quants.random_blocks(rng, format, units(format, rows, cols)).reshape(rows, -1)
     blocks = cols // 32
     data = rng.integers(0, 256, (rows, blocks, BLOCK_BYTES[format]), np.uint8)
     largest = {"q8_0": 127, "q4_0": 8, "q4_1": 8, "q5_0": 16, "q5_1": 16}[format]
@@ -44,6 +59,8 @@ def decode(format: str, data: np.ndarray) -> np.ndarray:
     if format in WEIGHT_BYTES:
         return data.view(format.replace("f", "float")).astype(np.float32)
     blocks = data.reshape(-1, BLOCK_BYTES[format])
+    if format in SUPER_FORMATS:
+        return k_quants.decode_blocks(format, blocks).reshape(rows, -1)
     d = _half(blocks, 0)
     if format == "q8_0":
         values = d * blocks[:, 2:].view(np.int8).astype(np.float32)

@@ -17,11 +17,11 @@ def test_lookups_hold_every_type_once():
 
 
 def test_formats_are_the_lower_case_names_of_the_types_the_gpu_decodes():
-    assert SUPPORTED_FORMATS == ("F32", "F16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "BF16")
+    assert SUPPORTED_FORMATS == ("F32", "F16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "BF16")
     assert all(kind.format in (None, kind.name.lower()) for kind in TENSOR_TYPES)
 
 
 def test_a_type_without_a_format_is_named_with_what_is_supported():
     assert require_format(BY_NAME["Q4_1"], "w") == "q4_1"
-    with pytest.raises(UnsupportedModel, match=r"'blk\.0\.ffn_up\.weight' is stored as Q4_K.*Q4_1"):
-        require_format(BY_NAME["Q4_K"], "blk.0.ffn_up.weight")
+    with pytest.raises(UnsupportedModel, match=r"'blk\.0\.ffn_up\.weight' is stored as IQ2_XS.*Q4_1"):
+        require_format(BY_NAME["IQ2_XS"], "blk.0.ffn_up.weight")

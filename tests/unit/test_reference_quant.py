@@ -6,14 +6,15 @@ import pytest
 
 from tests.reference import quant
 
-TYPES = {name: gguf.GGMLQuantizationType[name.upper()] for name in quant.FORMATS}
+TYPES = {name: gguf.GGMLQuantizationType[name.upper()] for name in (*quant.FORMATS, *quant.SUPER_FORMATS)}
+COLS = 768
 
 
-@pytest.mark.parametrize("format", quant.FORMATS)
+@pytest.mark.parametrize("format", TYPES)
 def test_decode_equals_gguf(format):
-    data = quant.random_weights(np.random.default_rng(1), format, 7, 96)
-    assert data.shape == (7, quant.row_bytes(format, 96))
-    expected = gguf.quants.dequantize(data, TYPES[format]).reshape(7, 96)
+    data = quant.random_weights(np.random.default_rng(1), format, 7, COLS)
+    assert data.shape == (7, quant.row_bytes(format, COLS))
+    expected = gguf.quants.dequantize(data, TYPES[format]).reshape(7, COLS)
     np.testing.assert_array_equal(quant.decode(format, data), expected)
     assert np.isfinite(expected).all()
     assert 0.3 < np.std(expected) < 3
@@ -21,4 +22,4 @@ def test_decode_equals_gguf(format):
 
 @pytest.mark.parametrize("format", quant.BLOCK_BYTES)
 def test_sizes_equal_gguf(format):
-    assert gguf.GGML_QUANT_SIZES[TYPES[format]] == (32, quant.BLOCK_BYTES[format])
+    assert gguf.GGML_QUANT_SIZES[TYPES[format]] == (quant.block_weights(format), quant.BLOCK_BYTES[format])

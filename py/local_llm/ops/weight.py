@@ -18,12 +18,13 @@ _LANES = 64  # of repack
 
 @dataclass(frozen=True)
 class Format:
-    """Bytes of one block of 32 weights: in quants, in scales, and in the file (0: the file has rows, not blocks)."""
+    """Bytes of one unit, which is `span` blocks of 32 weights: in quants, in scales, and in the file."""
 
     quants: int
     scales: int
-    file_block: int
+    file_unit: int  # 0: the file has rows, not blocks
     file_weight: int = 0  # bytes of a weight in the file, where it has rows
+    span: int = 1
 
 
 FORMATS = {
@@ -35,6 +36,9 @@ FORMATS = {
     "q4_1": Format(16, 4, 20),
     "q5_0": Format(16, 8, 22),
     "q5_1": Format(16, 8, 24),
+    "q4_k": Format(144, 0, 144, span=8),
+    "q5_k": Format(176, 0, 176, span=8),
+    "q6_k": Format(208, 4, 210, span=8),
 }
 
 
@@ -77,8 +81,9 @@ def _format(name: str) -> Format:
 
 
 def _sizes(format: Format, blocks: int) -> tuple[int, int]:
-    """Bytes of quants and of scales (a multiple of 4) for so many blocks."""
-    return format.quants * blocks, (format.scales * blocks + 3) // 4 * 4
+    """Bytes of quants and of scales (a multiple of 4) for so many blocks, which are whole units."""
+    units = blocks // format.span
+    return format.quants * units, (format.scales * units + 3) // 4 * 4
 
 
 def packed_bytes(format: str, rows: int, cols: int) -> int:
@@ -89,11 +94,12 @@ def packed_bytes(format: str, rows: int, cols: int) -> int:
 def allocate(memory: Memory, caps: Caps, format: str, rows: int, cols: int, label: str) -> Weight:
     """An empty W[rows, cols], in as many parts as the adapter's largest binding demands.
 
-    Raises UnsupportedModel for an unknown format or a row that is no whole number of blocks, and OutOfMemory.
+    Raises UnsupportedModel for an unknown format or a row that is no whole number of units, and OutOfMemory.
     """
     layout = _format(format)
-    if layout.file_block and cols % BLOCK:
-        raise UnsupportedModel(f"'{label}' has rows of {cols} weights; {format} needs a multiple of {BLOCK}.")
+    unit = BLOCK * layout.span
+    if layout.file_unit and cols % unit:
+        raise UnsupportedModel(f"'{label}' has rows of {cols} weights; {format} needs a multiple of {unit}.")
     limit = min(caps.max_binding_bytes, caps.max_buffer_bytes)
     row_bytes = max(_sizes(layout, _blocks(cols)))
     if row_bytes > limit:
@@ -113,25 +119,26 @@ def allocate(memory: Memory, caps: Caps, format: str, rows: int, cols: int, labe
 def repack_calls(
     weight: Weight, raw: Buffer, byte_offset: int, first_block: int, count: int, first_row: int = 0
 ) -> list[Call]:
-    """Turn `count` blocks at byte `byte_offset` (even) of `raw` into blocks of weight.
+    """Turn `count` of the file's blocks at byte `byte_offset` of `raw` into blocks of weight.
 
-    They become blocks first_row * blocks + first_block, … (first_row: where a matrix begins in a stack of them).
-    The blocks are the file's own; files keep f32, f16 and bf16 in rows, so for these first_block and count are rows.
+    first_block: the first one's number in the matrix that begins at row first_row of weight. The blocks are the file's
+    own, of 32 or 256 weights; files keep f32, f16 and bf16 in rows, so for these first_block and count are rows.
     One call per part that has a share.
     """
-    layout, blocks = _format(weight.format), weight.blocks
-    unit = 1 if layout.file_block else blocks  # our blocks in one of the file's
-    unit_bytes = layout.file_block or layout.file_weight * weight.cols
-    first = first_row * blocks + first_block * unit
-    last = first + count * unit
+    layout = _format(weight.format)
+    units = weight.blocks // layout.span  # in a row
+    each = 1 if layout.file_unit else units  # our units in one of the file's blocks
+    each_bytes = layout.file_unit or layout.file_weight * weight.cols
+    first = first_row * units + first_block * each
+    last = first + count * each
     kernel = Kernel.of("repack", {"raw": f"raw_{weight.format}"}, LANES=_LANES)
     calls = []
     for part in weight.parts:
-        start = part.row_start * blocks
-        low, high = max(first, start), min(last, start + part.rows * blocks)
+        start = part.row_start * units
+        low, high = max(first, start), min(last, start + part.rows * units)
         if low < high:
-            source = byte_offset + (low - first) // unit * unit_bytes
-            params = pack(source, high - low, low - start, weight.cols, blocks)
+            source = byte_offset + (low - first) // each * each_bytes
+            params = pack(source, high - low, low - start, weight.cols, weight.blocks)
             buffers = (raw, part.quants, part.scales)
             calls.append(Call(kernel, buffers, spread(-(-(high - low) // _LANES)), params))
     return calls
