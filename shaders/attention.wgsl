@@ -1,6 +1,7 @@
 // attention: y[t, h, :] = softmax(q[t, h] · k[j] * scale) · v[j, :] over the positions j that query t sees
 //
-//   j <= step.position + t, and j > that - window where window > 0; softcap * tanh(s / softcap) where softcap > 0.
+//   j <= step.position + t (all of the step's, unless CAUSAL), and j > that - window where window > 0;
+//   softcap * tanh(s / softcap) where softcap > 0.
 //   A workgroup takes four queries of one head (a vec4 holds one number per query), so that a loaded k or v serves
 //   four. Positions come in chunks of 4 * LANES. First each lane scores four positions, then the lanes divide into E/4
 //   columns and SLICES slices of positions. Online softmax: top[query] is the highest score so far.
@@ -38,6 +39,7 @@ override LANES: u32;
 override COLUMNS: u32 = WIDTH / 4;
 override SLICES: u32 = LANES / COLUMNS;
 override CHUNK: u32 = 4 * LANES;
+override CAUSAL: bool = true;
 
 var<workgroup> weights: array<vec4<f32>, CHUNK>; // in the end four vec4 a lane: its part of y
 var<workgroup> sums: array<vec4<f32>, LANES>;
@@ -100,19 +102,23 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
   let row = head / (params.heads / params.kv_heads) * params.context;
   let column = lane % COLUMNS;
   let slice = lane / COLUMNS;
-  let positions = vec4(step.position + first) + vec4(0, 1, 2, 3);
+  let last = select(step.count - 1, first, CAUSAL);
+  let positions = vec4(step.position + last) + select(vec4(0u), vec4(0, 1, 2, 3), CAUSAL);
   let query_words = (params.heads + 2 * params.kv_heads) * COLUMNS;
   let queries = min(vec4(first) + vec4(0, 1, 2, 3), vec4(step.count - 1)) * query_words + head * COLUMNS;
 
   var highest = vec4(MASKED);
   var sum = vec4<f32>();
   var total = mat4x4<f32>(); // one column a query
-  let end = min(step.position + min(first + 4, step.count), params.context);
-  for (var base = first_seen(step.position + first, params.window); base < end; base += CHUNK) {
+  let end = within(step.position + min(last + 4, step.count), params.context);
+  let start = first_seen(step.position + first, params.window);
+  let ring = ring_start(start, params.context);
+  for (var base = start; base < end; base += CHUNK) {
     let j = base + lane * 4;
     var scores = mat4x4(vec4(MASKED), vec4(MASKED), vec4(MASKED), vec4(MASKED));
     if (j < end) {
-      scores = score(queries, row + min(vec4(j) + vec4(0, 1, 2, 3), vec4(end - 1)));
+      let places = slots(min(vec4(j) + vec4(0, 1, 2, 3), vec4(end - 1)), ring, params.context);
+      scores = score(queries, row + places);
       scores[0] = masked(scores[0], j, positions);
       scores[1] = masked(scores[1], j + 1, positions);
       scores[2] = masked(scores[2], j + 2, positions);
@@ -133,7 +139,7 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     if (slice < SLICES) {
       for (var i = slice; i < min(CHUNK, end - base); i += SLICES) {
         let w = weights[i];
-        let v = halves(v_cache[(row + base + i) * COLUMNS + column]);
+        let v = halves(v_cache[(row + slot(base + i, ring, params.context)) * COLUMNS + column]);
         sum += w;
         total += mat4x4(v * w.x, v * w.y, v * w.z, v * w.w);
       }

@@ -63,19 +63,21 @@ fn score(head: u32, rows: vec4<u32>) -> vec4<f32> {
 fn attention_decode(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let head = group.x;
   let row = head / (params.heads / params.kv_heads) * params.context;
-  let end = min(step.position + 1, params.context);
+  let end = within(step.position + 1, params.context);
+  let start = first_seen(step.position, params.window);
+  let ring = ring_start(start, params.context);
   let column = lane % COLUMNS;
   let slice = lane / COLUMNS;
 
   var highest = MASKED;
   var sum = 0.0;
   var total = vec4<f32>();
-  for (var base = first_seen(step.position, params.window); base < end; base += LANES * 4) {
+  for (var base = start; base < end; base += LANES * 4) {
     let j = base + lane * 4;
     let places = vec4(j) + vec4(0, 1, 2, 3);
     var scores = vec4(MASKED);
     if (j < end) {
-      scores = score(head, row + min(places, vec4(end - 1))) * params.scale;
+      scores = score(head, row + slots(min(places, vec4(end - 1)), ring, params.context)) * params.scale;
       scores = select(vec4(MASKED), capped(scores, params.softcap), places < vec4(end));
       atomicMax(&top, order(max(max(scores.x, scores.y), max(scores.z, scores.w))));
     }
@@ -90,11 +92,11 @@ fn attention_decode(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invo
     if (slice < SLICES) {
       for (var i = slice; i < min(LANES, (end - base + 3) / 4); i += SLICES) {
         let w = weights[i];
-        let place = row + base + i * 4;
-        let last = row + end - 1;
+        let seen = min(vec4(base + i * 4) + vec4(0, 1, 2, 3), vec4(end - 1));
+        let rows = row + slots(seen, ring, params.context);
         sum += w.x + w.y + w.z + w.w;
-        total += w.x * value(place, column) + w.y * value(min(place + 1, last), column);
-        total += w.z * value(min(place + 2, last), column) + w.w * value(min(place + 3, last), column);
+        total += w.x * value(rows.x, column) + w.y * value(rows.y, column);
+        total += w.z * value(rows.z, column) + w.w * value(rows.w, column);
       }
     }
   }

@@ -3,12 +3,14 @@
 //   y[h, :] = softmax(q[h] · k[j] * scale) · v[j, :] over the positions j that one query sees, q and k rotated
 //
 //   j <= step.position, and j > step.position - window where window > 0; softcap * tanh(s / softcap) where softcap > 0.
-//   Every workgroup rotates its own q and k, rounds k and v as the cache does and takes the newest position from
-//   them: none waits for another. The first head of each group writes them to the cache. Then chunks of LANES
-//   positions: each lane scores one, then the lanes divide into E/8 columns and SLICES slices. Online softmax.
+//   Every workgroup norms (NORM as in qk_norm) and rotates its own q and k, rounds k and v as the cache does and takes
+//   the newest position from them: none waits for another. The first head of each group writes them to the cache. Then
+//   chunks of LANES positions: each lane scores one, then the lanes divide into E/8 columns and SLICES slices. Online
+//   softmax.
 //
 //   qkv      f32 [1, (H + 2K) E]   read         not rotated
-//   rope     f32 [C, ROPE/2, 2]    read         cos, sin
+//   rope     f32 [P, ROPE/2, 2]    read         cos, sin
+//   gains    f32                   read         as in qk_norm; used with NORM
 //   k_cache  u32 [K, C, E/2]       read_write   f16 pairs
 //   v_cache  u32 [K, C, E/2]       read_write   f16 pairs
 //   y        f32 [1, H E]          read_write
@@ -27,20 +29,23 @@ struct Params {
   softcap: f32,
   heads: u32,
   kv_heads: u32,
+  eps: f32,
 }
 
 @group(0) @binding(0) var<storage, read> qkv: array<f32>;
 @group(0) @binding(1) var<storage, read> rope: array<vec2<f32>>;
-@group(0) @binding(2) var<storage, read_write> k_cache: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read_write> v_cache: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read> step: Step;
-@group(0) @binding(6) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read> gains: array<f32>;
+@group(0) @binding(3) var<storage, read_write> k_cache: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read_write> v_cache: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read> step: Step;
+@group(0) @binding(7) var<uniform> params: Params;
 
 override WIDTH: u32;
 override LANES: u32 = 256;
 override COLUMNS: u32 = WIDTH / 8;
 override SLICES: u32 = LANES / COLUMNS;
+override NORM: u32 = 0;
 
 //#include rope
 
@@ -51,6 +56,41 @@ var<workgroup> weights: array<f32, LANES>;
 var<workgroup> top: atomic<u32>;
 var<workgroup> partial: array<mat2x4<f32>, LANES>;
 var<workgroup> partial_sum: array<f32, LANES>;
+
+var<private> factors: vec2<f32>; // of the norms of q and of k
+
+fn norm_factors(head: u32, kv_head: u32, lane: u32) -> vec2<f32> {
+  let first = select(vec2(head, params.heads + kv_head), vec2(0, params.heads), NORM == 2) * WIDTH;
+  let count = select(vec2(1u), vec2(params.heads, params.kv_heads), NORM == 2) * WIDTH;
+  var sums = vec2<f32>();
+  for (var i = lane; i < count.x; i += LANES) {
+    let both = vec2(qkv[first.x + i], select(0.0, qkv[first.y + i], i < count.y));
+    sums += both * both;
+  }
+  partial[lane][0] = vec4(sums, 0, 0);
+  workgroupBarrier();
+  if (lane < 16) {
+    for (var other = lane + 16; other < LANES; other += 16) {
+      sums += partial[other][0].xy;
+    }
+    partial[lane][0] = vec4(sums, 0, 0);
+  }
+  workgroupBarrier();
+  sums = vec2<f32>();
+  for (var i = 0u; i < 16; i++) {
+    sums += partial[i][0].xy;
+  }
+  return inverseSqrt(sums / vec2<f32>(count) + params.eps);
+}
+
+fn element(start: u32, e: u32) -> f32 {
+  if (NORM == 0) {
+    return qkv[start + e];
+  }
+  let of_k = start >= params.heads * WIDTH;
+  let gain = gains[select(select(e, WIDTH + e, of_k), start + e, NORM == 2)];
+  return qkv[start + e] * select(factors.x, factors.y, of_k) * gain;
+}
 
 // Four elements from `e` of the head at `start`, rotated.
 fn turned(start: u32, e: u32) -> vec4<f32> {
@@ -103,23 +143,29 @@ fn attention_step(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
   let head = group.x;
   let sharers = params.heads / params.kv_heads;
   let row = head / sharers * params.context;
-  let newest = min(step.position, params.context - 1);
+  let newest = within(step.position + 1, params.context) - 1;
+  let start = first_seen(step.position, params.window);
+  let ring = ring_start(start, params.context);
   let column = lane % COLUMNS;
   let slice = lane / COLUMNS;
+  if (NORM > 0) {
+    factors = norm_factors(head, head / sharers, lane);
+  }
   prepare(head, head / sharers, lane);
   workgroupBarrier();
-  if (head % sharers == 0 && lane < COLUMNS && step.position < params.context) {
-    k_cache[(row + newest) * COLUMNS + lane] = new_k[lane];
-    v_cache[(row + newest) * COLUMNS + lane] = new_v[lane];
+  if (head % sharers == 0 && lane < COLUMNS && step.position == newest) {
+    let own = row + slot(newest, ring, params.context);
+    k_cache[own * COLUMNS + lane] = new_k[lane];
+    v_cache[own * COLUMNS + lane] = new_v[lane];
   }
 
   var highest = MASKED;
   var sum = 0.0;
   var total = mat2x4<f32>();
-  for (var base = first_seen(step.position, params.window); base <= newest; base += LANES) {
+  for (var base = start; base <= newest; base += LANES) {
     var one = MASKED;
     if (base + lane <= newest) {
-      one = capped(vec4(score(row + base + lane, base + lane == newest)), params.softcap).x;
+      one = capped(vec4(score(row + slot(base + lane, ring, params.context), base + lane == newest)), params.softcap).x;
       atomicMax(&top, order(one));
     }
     workgroupBarrier();
@@ -132,17 +178,17 @@ fn attention_step(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
     total = total * fade;
     if (slice < SLICES) {
       let count = min(LANES, newest - base); // all but the newest
-      let place = row + base;
       var i = slice;
       for (; i + 3 * SLICES < count; i += 4 * SLICES) { // four loads on their way at once
         let w = vec4(weights[i], weights[i + SLICES], weights[i + 2 * SLICES], weights[i + 3 * SLICES]);
+        let at = row + slots(vec4(base + i) + vec4(0, 1, 2, 3) * SLICES, ring, params.context);
         sum += w.x + w.y + w.z + w.w;
-        total += w.x * value(place + i, column) + w.y * value(place + i + SLICES, column);
-        total += w.z * value(place + i + 2 * SLICES, column) + w.w * value(place + i + 3 * SLICES, column);
+        total += w.x * value(at.x, column) + w.y * value(at.y, column);
+        total += w.z * value(at.z, column) + w.w * value(at.w, column);
       }
       for (; i < count; i += SLICES) {
         sum += weights[i];
-        total += weights[i] * value(place + i, column);
+        total += weights[i] * value(row + slot(base + i, ring, params.context), column);
       }
       if (slice == 0 && newest - base < LANES) {
         let v = new_v[column];

@@ -4,7 +4,7 @@
 //   Elements of a head from ROPE on do not turn. One invocation makes one pair of q or one word of k or v.
 //
 //   qkv      f32 [T, (H + 2K) E]   read_write   heads of q, then of k, then of v
-//   rope     f32 [C, ROPE/2, 2]    read         cos, sin
+//   rope     f32 [P, ROPE/2, 2]    read         cos, sin
 //   k_cache  u32 [K, C, E/2]       read_write   f16 pairs
 //   v_cache  u32 [K, C, E/2]       read_write   f16 pairs
 //   step     Step                  read
@@ -12,6 +12,7 @@
 //   grid     T (H + 2K) E/2 invocations in workgroups of 64, spread over x and y
 
 //#include step
+//#include cache
 
 struct Params {
   context: u32,
@@ -30,6 +31,10 @@ override WIDTH: u32;
 
 //#include rope
 
+fn element(start: u32, e: u32) -> f32 {
+  return qkv[start + e];
+}
+
 @compute @workgroup_size(64)
 fn rope_kv(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -42,9 +47,10 @@ fn rope_kv(
   let head = row % (HEADS + 2 * KV_HEADS);
   let t = row / (HEADS + 2 * KV_HEADS);
   let position = step.position + t;
-  if (t >= step.count || position >= params.context) {
+  if (t >= step.count || position >= within(position + 1, params.context)) {
     return;
   }
+  let place = slot(position, ring_start(position, params.context), params.context);
   let start = row * WIDTH;
   if (head < HEADS) {
     if (word < ROPE / 2) {
@@ -55,11 +61,11 @@ fn rope_kv(
     }
   } else if (head < HEADS + KV_HEADS) {
     let both = vec2(rotated(start, 2 * word, position), rotated(start, 2 * word + 1, position));
-    let slot = ((head - HEADS) * params.context + position) * (WIDTH / 2) + word;
+    let slot = ((head - HEADS) * params.context + place) * (WIDTH / 2) + word;
     k_cache[slot] = cached(both);
   } else {
     let both = vec2(qkv[start + 2 * word], qkv[start + 2 * word + 1]);
-    let slot = ((head - HEADS - KV_HEADS) * params.context + position) * (WIDTH / 2) + word;
+    let slot = ((head - HEADS - KV_HEADS) * params.context + place) * (WIDTH / 2) + word;
     v_cache[slot] = cached(both);
   }
 }

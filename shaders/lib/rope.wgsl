@@ -1,5 +1,5 @@
 // Rotary positions. Pair i of a head turns by the angle of rope[position, i]; elements from ROPE on do not turn.
-// Uses qkv (f32) and rope ([C, ROPE/2] of cos, sin) of the kernel's module scope.
+// Uses rope ([P, ROPE/2] of cos, sin) and `element(start, e)`, element e of the head at `start` of qkv, of the kernel.
 
 override ROPE: u32;
 override INTERLEAVED: bool; // pair i is (2i, 2i + 1), else (i, i + ROPE/2)
@@ -19,15 +19,15 @@ fn pair_at(index: u32) -> Pair {
 }
 
 fn rotate(start: u32, pair: Pair, turn: vec2<f32>) -> vec2<f32> {
-  let a = qkv[start + pair.first];
-  let b = qkv[start + pair.second];
+  let a = element(start, pair.first);
+  let b = element(start, pair.second);
   return vec2(a * turn.x - b * turn.y, a * turn.y + b * turn.x);
 }
 
 // Element e of the head that begins at `start`, rotated.
 fn rotated(start: u32, e: u32, position: u32) -> f32 {
   if (e >= ROPE) {
-    return qkv[start + e];
+    return element(start, e);
   }
   let second = select(e >= ROPE / 2, (e & 1) == 1, INTERLEAVED);
   let index = select(select(e, e - ROPE / 2, second), e / 2, INTERLEAVED);

@@ -15,17 +15,20 @@ async def run(
     rng = np.random.default_rng([position, tokens, shape.width])
     q = rng.standard_normal((tokens, shape.heads + 2 * shape.kv_heads, shape.width), np.float32) * spread
     q[:, shape.heads :] = np.nan  # the keys and values of a step are read from the cache
-    k, v = rng.standard_normal((2, shape.kv_heads, shape.context, shape.width), np.float32).astype(np.float16)
     last = position + count
+    places = max(shape.context, last)
+    k, v = rng.standard_normal((2, shape.kv_heads, places, shape.width), np.float32).astype(np.float16)
     k[:, last:], v[:, last:] = np.nan, np.nan
     y = np.full((tokens, shape.heads, shape.width), np.nan, np.float32)
+    held = [reference.ring(part[:, :last], shape.context) if shape.ring else part for part in (k, v)]
     with bench(device, software) as b:
         out = b.upload(y)
         b.set_step(position, count)
-        await b.run(attention(b.shared, tokens, shape, b.upload(q), Cache(b.upload(k), b.upload(v)), out))
+        cache = Cache(*(b.upload(part) for part in held))
+        await b.run(attention(b.shared, tokens, shape, b.upload(q), cache, out))
         y = await b.read(out, y.shape)
     assert np.isnan(y[count:]).all()
-    options = {"scale": shape.scale, "window": shape.window, "softcap": shape.softcap}
+    options = {"scale": shape.scale, "window": shape.window, "softcap": shape.softcap, "causal": shape.causal}
     return y[:count], reference.attention(q[:count, : shape.heads], k[:, :last], v[:, :last], position, **options)
 
 
@@ -33,7 +36,7 @@ def heads(heads: int, kv_heads: int, width: int, context: int, **options) -> Hea
     return Heads(heads, kv_heads, width, width, context, True, width**-0.5, **options)
 
 
-@pytest.mark.parametrize("width", [32, 64, 80, 96, 128, 256])
+@pytest.mark.parametrize("width", [16, 20, 32, 36, 64, 80, 96, 128, 256])
 async def test_shapes(device, software, width):
     for h, k in ((9, 3), (4, 1), (8, 8), (32, 8)):
         for position, tokens in ((0, 2), (65, 7)):
@@ -54,6 +57,18 @@ async def test_window_and_softcap(device, software, window, softcap):
     shape = heads(4, 1, 64, 700, window=window, softcap=softcap)
     for position, tokens in ((0, 7), (10, 64), (570, 130)):
         np.testing.assert_allclose(*await run(device, software, shape, position, tokens), **tolerance.DOT)
+
+
+@pytest.mark.parametrize(("position", "tokens"), [(0, 7), (10, 64), (79, 1), (80, 1), (570, 64), (636, 4), (700, 1)])
+async def test_a_ring_that_begins_anew_anywhere(device, software, position, tokens):
+    shape = heads(4, 2, 32, 80, window=16, ring=True)
+    np.testing.assert_allclose(*await run(device, software, shape, position, tokens), **tolerance.DOT)
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 7, 66, 300])
+async def test_all_tokens_see_each_other(device, software, tokens):
+    shape = heads(4, 4, 32, 300, causal=False)
+    np.testing.assert_allclose(*await run(device, software, shape, 0, tokens), **tolerance.DOT)
 
 
 @pytest.mark.parametrize(("tokens", "count"), [(64, 1), (64, 17), (130, 16)])

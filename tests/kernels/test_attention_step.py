@@ -13,25 +13,38 @@ async def run(device, shape: Heads, position: int):
     """Output and reference [H, E], then the caches as they are and as they should be."""
     rng = np.random.default_rng([position, shape.width])
     qkv = rng.standard_normal((1, shape.heads + 2 * shape.kv_heads, shape.width), np.float32)
-    k, v = rng.standard_normal((2, shape.kv_heads, shape.context, shape.width), np.float32).astype(np.float16)
+    places = max(shape.context, position + 1)
+    k, v = rng.standard_normal((2, shape.kv_heads, places, shape.width), np.float32).astype(np.float16)
     k[:, position:], v[:, position:] = np.nan, np.nan  # the newest place too: nobody may read it from there
-    table = reference.rope_table(shape.context, shape.rope_width)
+    table = reference.rope_table(places, shape.rope_width)
+    parts = shape.heads + shape.kv_heads if shape.norm == "whole" else 2
+    gains = rng.standard_normal((parts, shape.width), np.float32) if shape.norm else None
+
+    def hold(part):
+        return reference.ring(part[:, : position + 1], shape.context) if shape.ring else part
+
     with bench(device, False) as b:
-        out, cache = b.upload(np.full((shape.heads, shape.width), np.nan, np.float32)), Cache(b.upload(k), b.upload(v))
+        out, cache = (
+            b.upload(np.full((shape.heads, shape.width), np.nan, np.float32)),
+            Cache(b.upload(hold(k)), b.upload(hold(v))),
+        )
         rope = b.upload(table) if shape.rope_width else b.shared.dummy
         b.set_step(position, 1)
-        calls = rope_attention(b.shared, 1, shape, b.upload(qkv), rope, cache, out)
+        calls = rope_attention(
+            b.shared, 1, shape, b.upload(qkv), rope, cache, out, b.upload(gains) if gains is not None else None
+        )
         assert [call.kernel.name for call in calls] == ["attention_step"]
         await b.run(calls)
         y = await b.read(out, (1, shape.heads, shape.width))
-        after = [await b.read(buffer, k.shape, np.float16) for buffer in (cache.k, cache.v)]
-    turned = reference.rotate(qkv, table[position : position + 1], shape.interleaved)
+        after = [await b.read(buffer, hold(k).shape, np.float16) for buffer in (cache.k, cache.v)]
+    normed = reference.qk_norm(qkv, shape.heads, gains, shape.norm, shape.eps) if gains is not None else qkv
+    turned = reference.rotate(normed, table[position : position + 1], shape.interleaved)
     k[:, position] = turned[0, shape.heads : -shape.kv_heads].astype(np.float16)
     v[:, position] = qkv[0, -shape.kv_heads :].astype(np.float16)
     options = {"scale": shape.scale, "window": shape.window, "softcap": shape.softcap}
     seen = slice(0, position + 1)
     wanted = reference.attention(turned[:, : shape.heads], k[:, seen], v[:, seen], position, **options)
-    return y, wanted, after, (k, v)
+    return y, wanted, after, (hold(k), hold(v))
 
 
 def check(y, wanted, after, caches):
@@ -61,3 +74,16 @@ async def test_window_and_softcap(device, window, softcap):
     shape = Heads(4, 1, 64, 64, 2001, True, 0.125, window=window, softcap=softcap)
     for position in (0, 15, 16, 511, 512, 2000):
         check(*await run(device, shape, position))
+
+
+@pytest.mark.parametrize("norm", ["head", "whole"])
+@pytest.mark.parametrize("interleaved", [True, False], ids=["pairs", "halves"])
+async def test_norms_of_q_and_k(device, norm, interleaved):
+    for heads, kv_heads, width, rope_width in ((16, 8, 128, 128), (4, 1, 256, 256), (4, 2, 16, 8)):
+        shape = Heads(heads, kv_heads, width, rope_width, 300, interleaved, 0.1, norm=norm, eps=1e-5)
+        check(*await run(device, shape, 270))
+
+
+@pytest.mark.parametrize("position", [0, 15, 16, 299, 300, 600, 899, 1000])
+async def test_a_ring_that_begins_anew_anywhere(device, position):
+    check(*await run(device, Heads(4, 2, 32, 32, 300, True, 0.2, window=290, ring=True), position))

@@ -71,3 +71,15 @@ async def test_positions_past_the_cache_are_left_out(device):
         k = await b.read(cache.k, (2, 4, 32), np.float16)
         assert (k[:, 3] == 1).all()
         assert (k[:, :3] == 0).all()
+
+
+async def test_positions_go_round_in_a_ring(device):
+    shape = Heads(1, 2, 32, 0, 4, True, 1.0, ring=True)
+    with bench(device) as b:
+        cache = Cache(b.memory.create(cache_bytes(shape), "k"), b.memory.create(cache_bytes(shape), "v"))
+        b.set_step(7, 3)
+        qkv = np.repeat(np.arange(3, dtype=np.float32), 5 * 32) + 1
+        await b.run(rope_kv(b.shared, 3, shape, b.upload(qkv), b.shared.dummy, cache))
+        k = await b.read(cache.k, (2, 4, 32), np.float16)
+        np.testing.assert_array_equal(k[0, :, 0], [2, 3, 0, 1])
+        np.testing.assert_array_equal(k[0], k[1])

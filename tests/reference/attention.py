@@ -26,6 +26,26 @@ def rotate(x: np.ndarray, table: np.ndarray, interleaved: bool) -> np.ndarray:
     return y
 
 
+def qk_norm(qkv: np.ndarray, heads: int, gains: np.ndarray, norm: str, eps: float) -> np.ndarray:
+    """qkv [T, H + 2K, E], gains [2, E] ("head") or [H + K, E] ("whole") → qkv with RMS-normed q and k"""
+    y = qkv.astype(np.float64)
+    kv_heads = (qkv.shape[1] - heads) // 2
+    axes = -1 if norm == "head" else (-2, -1)
+    parts = (slice(heads), slice(heads, heads + kv_heads))
+    for part, gain in zip(parts, gains if norm == "head" else np.split(gains, [heads]), strict=True):
+        a = y[:, part]
+        y[:, part] = a / np.sqrt(np.mean(a * a, axes, keepdims=True) + eps) * gain
+    return y
+
+
+def ring(cache: np.ndarray, slots: int) -> np.ndarray:
+    """k or v of all positions, [K, n, E] → what a ring of so many slots holds, [K, slots, E]; NaN where nothing."""
+    held = np.full((cache.shape[0], slots, cache.shape[2]), np.nan, cache.dtype)
+    for position in range(max(0, cache.shape[1] - slots), cache.shape[1]):
+        held[:, position % slots] = cache[:, position]
+    return held
+
+
 def attention(
     q: np.ndarray,
     k: np.ndarray,
@@ -35,6 +55,7 @@ def attention(
     scale: float,
     window: int = 0,
     softcap: float = 0.0,
+    causal: bool = True,
 ) -> np.ndarray:
     """q [T, H, E] at positions position + t; k, v [K, n, E] of positions 0 … n − 1 → [T, H, E]"""
     tokens, heads, width = q.shape
@@ -45,7 +66,7 @@ def attention(
     if softcap > 0:
         scores = softcap * np.tanh(scores / softcap)
     query, key = np.arange(position, position + tokens)[:, None], np.arange(count)
-    seen = (key <= query) & ((key > query - window) if window > 0 else True)
+    seen = ((key <= query) | (not causal)) & ((key > query - window) if window > 0 else True)
     scores = np.where(seen, scores, -np.inf)
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     y = weights / weights.sum(-1, keepdims=True) @ v

@@ -9,15 +9,18 @@ from local_llm.gpu.memory import Buffer
 from local_llm.ops.shared import Shared
 
 _ROPE_LANES = 64
+_NORMS = {"": 0, "head": 1, "whole": 2}
 
 
 @dataclass(frozen=True)
 class Heads:
     """The shape of one layer's attention.
 
-    heads H, kv_heads K (K divides H), width E (a multiple of 4, 32 to 256), rope_width: how many of E turn (even),
+    heads H, kv_heads K (K divides H), width E (a multiple of 4, 16 to 256), rope_width: how many of E turn (even),
     context C: positions in the cache. interleaved: pairs (2i, 2i + 1) turn, else (i, i + rope_width/2).
     window: a query sees this many positions, itself included (0: all); softcap c: scores become c·tanh(s/c) (0: none).
+    ring: position p lies in place p mod C of the cache, where window + T - 1 fit; causal: a query sees none after it.
+    norm: RMS norms of q and k before they turn: "", "head" (each head alone) or "whole" (all heads of a token as one).
     """
 
     heads: int
@@ -29,6 +32,10 @@ class Heads:
     scale: float
     window: int = 0
     softcap: float = 0.0
+    ring: bool = False
+    causal: bool = True
+    norm: str = ""
+    eps: float = 0.0  # of norm
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ def cache_bytes(heads: Heads) -> int:
 def rope_kv(s: Shared, tokens: int, heads: Heads, qkv: Buffer, rope: Buffer, cache: Cache) -> list[Call]:
     """Rotate q in place; write rotated k, and v, to the cache at positions step.position + t.
 
-    qkv f32 [T, (H + 2K) E]: heads of q, then k, then v. rope f32 [C, rope_width/2, 2]: cos, sin.
+    qkv f32 [T, (H + 2K) E]: heads of q, then k, then v. rope f32 [positions, rope_width/2, 2]: cos, sin.
     """
     kernel = Kernel.of(
         "rope_kv",
@@ -56,42 +63,67 @@ def rope_kv(s: Shared, tokens: int, heads: Heads, qkv: Buffer, rope: Buffer, cac
         WIDTH=heads.width,
         ROPE=heads.rope_width,
         INTERLEAVED=heads.interleaved,
+        RING=heads.ring,
     )
     items = tokens * (heads.heads + 2 * heads.kv_heads) * heads.width // 2
     grid = spread(-(-items // _ROPE_LANES))
     return [Call(kernel, (qkv, rope, cache.k, cache.v, s.step), grid, pack(heads.context))]
 
 
+def qk_norm(s: Shared, tokens: int, heads: Heads, qkv: Buffer, gains: Buffer) -> list[Call]:
+    """The RMS norms of q and k in place. gains: f32 [2, E] for norm "head", f32 [(H + K) E] for "whole"."""
+    whole = heads.norm == "whole"
+    # As for attention, the smallest workgroups are the fastest on SwiftShader.
+    kernel = Kernel.of("qk_norm", LANES=4 if s.caps.software else 64, WIDTH=heads.width, NORM=_NORMS[heads.norm])
+    grid = (2 if whole else heads.heads + heads.kv_heads, tokens, 1)
+    return [Call(kernel, (qkv, gains, s.step), grid, pack(heads.heads, heads.kv_heads, float(heads.eps)))]
+
+
 def rope_attention(
-    s: Shared, tokens: int, heads: Heads, qkv: Buffer, rope: Buffer, cache: Cache, y: Buffer
+    s: Shared,
+    tokens: int,
+    heads: Heads,
+    qkv: Buffer,
+    rope: Buffer,
+    cache: Cache,
+    y: Buffer,
+    gains: Buffer | None = None,
 ) -> list[Call]:
-    """`rope_kv`, then `attention`; on a GPU one launch does both for one token (qkv then stays as it is)."""
+    """`qk_norm` if there are gains, `rope_kv`, `attention`; on a GPU one launch for one token (qkv stays as it is)."""
     if tokens > 1 or s.caps.software or heads.width % 8:
-        return rope_kv(s, tokens, heads, qkv, rope, cache) + attention(s, tokens, heads, qkv, cache, y)
+        normed = qk_norm(s, tokens, heads, qkv, gains) if gains else []
+        return normed + rope_kv(s, tokens, heads, qkv, rope, cache) + attention(s, tokens, heads, qkv, cache, y)
     lanes = 512 if s.caps.max_invocations >= 512 and s.caps.workgroup_bytes >= 32768 else 256
     kernel = Kernel.of(
-        "attention_step", LANES=lanes, WIDTH=heads.width, ROPE=heads.rope_width, INTERLEAVED=heads.interleaved
+        "attention_step",
+        LANES=lanes,
+        WIDTH=heads.width,
+        ROPE=heads.rope_width,
+        INTERLEAVED=heads.interleaved,
+        RING=heads.ring,
+        NORM=_NORMS[heads.norm] if gains else 0,
     )
-    buffers = (qkv, rope, cache.k, cache.v, y, s.step)
+    buffers = (qkv, rope, gains or s.dummy, cache.k, cache.v, y, s.step)
     return [Call(kernel, buffers, (heads.heads, 1, 1), _numbers(heads))]
 
 
 def _numbers(heads: Heads) -> bytes:
     """`struct Params` of the attention kernels."""
     numbers = (heads.context, heads.window, float(heads.scale), float(heads.softcap), heads.heads, heads.kv_heads)
-    return pack(*numbers)
+    return pack(*numbers, float(heads.eps))
 
 
 def attention(s: Shared, tokens: int, heads: Heads, qkv: Buffer, cache: Cache, y: Buffer) -> list[Call]:
-    """y[t] = softmax(q[t]·K·scale)·V per head, causal, for f32 y [T, H E]. `rope_kv` must have run on qkv and cache.
+    """y[t] = softmax(q[t]·K·scale)·V per head, for f32 y [T, H E]. `rope_kv` must have run on qkv and cache.
 
     tokens: T, the most that step.count can be; 1 chooses the kernel for decoding.
     """
     # SwiftShader sets workgroup memory to zero once for every four lanes, slowly: the smallest workgroups win there.
     lanes = heads.width // 4 if s.caps.software else 256 if tokens == 1 else 128
     if tokens > 1:
-        kernel, grid = "attention", (-(-tokens // 4), heads.heads, 1)
+        chosen = Kernel.of("attention", LANES=lanes, WIDTH=heads.width, RING=heads.ring, CAUSAL=heads.causal)
+        grid = (-(-tokens // 4), heads.heads, 1)
     else:
-        kernel, grid = "attention_decode", (heads.heads, 1, 1)
-    chosen = Kernel.of(kernel, LANES=lanes, WIDTH=heads.width)
+        chosen = Kernel.of("attention_decode", LANES=lanes, WIDTH=heads.width, RING=heads.ring)
+        grid = (heads.heads, 1, 1)
     return [Call(chosen, (qkv, cache.k, cache.v, y, s.step), grid, _numbers(heads))]
