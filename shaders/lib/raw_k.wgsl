@@ -23,6 +23,12 @@ fn gather_bits(at: u32, place: u32) -> u32 {
   return bits;
 }
 
+// The same of `place` to place + 3, as one vec4.
+fn put_bits(at: u32, place: u32, to: u32) {
+  quants[to] = vec4<u32>(
+    gather_bits(at, place), gather_bits(at, place + 1), gather_bits(at, place + 2), gather_bits(at, place + 3));
+}
+
 // Bits `place` and place + 1 of 16 bytes, in the order that spread_pairs takes.
 fn gather_pairs(at: u32, place: u32) -> u32 {
   var pairs = 0u;

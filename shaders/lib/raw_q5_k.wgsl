@@ -10,8 +10,6 @@ fn repack_block(index: u32, unit: u32) {
     put_nibbles(at + 48 + 32 * i, to + 1 + 2 * i, to + 2 + 2 * i);
   }
   for (var i = 0u; i < 2; i++) {
-    quants[to + 9 + i] = vec4<u32>(
-      gather_bits(at + 16, 4 * i), gather_bits(at + 16, 4 * i + 1),
-      gather_bits(at + 16, 4 * i + 2), gather_bits(at + 16, 4 * i + 3));
+    put_bits(at + 16, 4 * i, to + 9 + i);
   }
 }

@@ -8,7 +8,7 @@ from tests.kernels import test_matmul, test_matvec, test_matvec_glu
 from tests.kernels.workbench import workbench
 from tests.reference import quant
 
-FORMATS = quant.SUPER_FORMATS
+FORMATS = quant.FURTHER_FORMATS
 BOTH = pytest.mark.parametrize("software", [False, True], ids=["gpu", "serial"])
 
 

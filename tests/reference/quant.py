@@ -10,9 +10,12 @@ import numpy as np
 from tests.reference import k_quants
 
 FORMATS = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1")
-BLOCK_BYTES = {"q8_0": 34, "q4_0": 18, "q4_1": 20, "q5_0": 22, "q5_1": 24, **k_quants.BLOCK_BYTES}
+CURVED_BYTES = {"iq4_nl": 18, "mxfp4": 17}
+BLOCK_BYTES = {"q8_0": 34, "q4_0": 18, "q4_1": 20, "q5_0": 22, "q5_1": 24, **CURVED_BYTES, **k_quants.BLOCK_BYTES}
+MXFP4_VALUES = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.float32)  # doubled
 WEIGHT_BYTES = {"f32": 4, "f16": 2, "bf16": 2}
 SUPER_FORMATS = tuple(k_quants.BLOCK_BYTES)  # blocks of 256 weights
+FURTHER_FORMATS = (*CURVED_BYTES, *SUPER_FORMATS)  # FORMATS are tested in more shapes than these
 
 
 def block_weights(format: str) -> int:
@@ -41,7 +44,10 @@ def random_weights(rng: np.random.Generator, format: str, rows: int, cols: int) 
         return k_quants.random_blocks(rng, format, units(format, rows, cols)).reshape(rows, -1)
     blocks = cols // 32
     data = rng.integers(0, 256, (rows, blocks, BLOCK_BYTES[format]), np.uint8)
-    largest = {"q8_0": 127, "q4_0": 8, "q4_1": 8, "q5_0": 16, "q5_1": 16}[format]
+    if format == "mxfp4":
+        data[:, :, 0] = rng.integers(124, 128, (rows, blocks))
+        return data.reshape(rows, -1)
+    largest = {"iq4_nl": 127, "q8_0": 127, "q4_0": 8, "q4_1": 8, "q5_0": 16, "q5_1": 16}[format]
     d = rng.uniform(-1.5, 1.5, (rows, blocks)) / largest
     data[:, :, 0:2] = d.astype(np.float16)[..., None].view(np.uint8)
     if format in ("q4_1", "q5_1"):
@@ -62,7 +68,11 @@ def decode(format: str, data: np.ndarray) -> np.ndarray:
     if format in SUPER_FORMATS:
         return k_quants.decode_blocks(format, blocks).reshape(rows, -1)
     d = _half(blocks, 0)
-    if format == "q8_0":
+    if format in CURVED_BYTES:
+        curve = MXFP4_VALUES if format == "mxfp4" else k_quants.IQ4_VALUES
+        d = np.ldexp(np.float32(1), blocks[:, :1].astype(np.int32) - 128) if format == "mxfp4" else d
+        values = d * curve[_nibbles(blocks[:, -16:]).astype(int)]
+    elif format == "q8_0":
         values = d * blocks[:, 2:].view(np.int8).astype(np.float32)
     elif format == "q4_0":
         values = d * (_nibbles(blocks[:, 2:]) - np.float32(8))

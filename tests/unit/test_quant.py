@@ -17,7 +17,8 @@ def test_lookups_hold_every_type_once():
 
 
 def test_formats_are_the_lower_case_names_of_the_types_the_gpu_decodes():
-    assert SUPPORTED_FORMATS == ("F32", "F16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "BF16")
+    kinds = "F32 F16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS BF16 MXFP4"
+    assert kinds.split() == list(SUPPORTED_FORMATS)
     assert all(kind.format in (None, kind.name.lower()) for kind in TENSOR_TYPES)
 
 

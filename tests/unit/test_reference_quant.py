@@ -6,7 +6,7 @@ import pytest
 
 from tests.reference import quant
 
-TYPES = {name: gguf.GGMLQuantizationType[name.upper()] for name in (*quant.FORMATS, *quant.SUPER_FORMATS)}
+TYPES = {name: gguf.GGMLQuantizationType[name.upper()] for name in (*quant.FORMATS, *quant.FURTHER_FORMATS)}
 COLS = 768
 
 

@@ -9,7 +9,7 @@ from local_llm.formats.checkpoint import Tensor
 from local_llm.formats.quant import BY_NAME
 from local_llm.formats.windows import block_bytes, plan_windows
 
-KINDS = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q6_K")
+KINDS = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q6_K", "Q3_K", "MXFP4")
 
 
 def tensor(name, kind, rows, cols, start):

@@ -36,9 +36,14 @@ FORMATS = {
     "q4_1": Format(16, 4, 20),
     "q5_0": Format(16, 8, 22),
     "q5_1": Format(16, 8, 24),
+    "iq4_nl": Format(16, 2, 18),
+    "mxfp4": Format(16, 1, 17),
+    "q2_k": Format(80, 4, 84, span=8),
+    "q3_k": Format(112, 0, 110, span=8),
     "q4_k": Format(144, 0, 144, span=8),
     "q5_k": Format(176, 0, 176, span=8),
     "q6_k": Format(208, 4, 210, span=8),
+    "iq4_xs": Format(128, 8, 136, span=8),
 }
 
 
