@@ -1,6 +1,6 @@
 // qk_norm: a[:] = a[:] / sqrt(mean(a[:]^2) + eps) * gain, in place, for the parts a of q and of k of each token
 //
-//   NORM 1: a part is a head, and gains are those of a q head, then of a k head. NORM 2: a part is the whole of q or of k,
+//   NORM 1: a part is a head, and gains are those of a q head, then of a k head. NORM 2: a part is all of q or of k,
 //   and gains are those of all of q, then of all of k.
 //
 //   qkv     f32 [T, (H + 2K) E]   read_write  heads of q, then of k, then of v

@@ -1,4 +1,6 @@
-// rms_norm: y[t, :] = x[t, :] / sqrt(mean(x[t, :]^2) + eps) * weight
+// rms_norm: y[t, :] (+)= x[t, :] / sqrt(mean(x[t, :]^2) + eps) * weight
+//
+//   ADD adds to what y holds.
 //
 //   x       f32 [T, D]   read
 //   weight  f32 [D]      read
@@ -17,6 +19,7 @@ struct Params {
 @group(0) @binding(3) var<uniform> params: Params;
 
 override LANES: u32 = 64;
+override ADD: bool = false;
 
 var<workgroup> partial: array<f32, LANES>;
 
@@ -37,6 +40,7 @@ fn rms_norm(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
   workgroupBarrier();
   let scale = inverseSqrt(partial[0] / f32(params.width) + params.eps);
   for (var i = lane; i < params.width; i += LANES) {
-    y[start + i] = x[start + i] * scale * weight[i];
+    let normed = x[start + i] * scale * weight[i];
+    y[start + i] = select(normed, y[start + i] + normed, ADD);
   }
 }

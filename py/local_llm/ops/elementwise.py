@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from local_llm.gpu.kernel import Call, Kernel, pack
+from local_llm.gpu.kernel import Call, Kernel, pack, spread
 from local_llm.gpu.memory import Buffer
 from local_llm.ops.linear import is_gelu
 from local_llm.ops.shared import Shared
@@ -16,9 +16,17 @@ def glu(s: Shared, tokens: int, x: Buffer, y: Buffer, width_f: int, activation: 
     return [Call(kernel, (x, y, s.step), (-(-width_f // _LANES), tokens, 1), pack(width_f))]
 
 
-def rms_norm(s: Shared, tokens: int, x: Buffer, weight: Buffer, y: Buffer, width: int, eps: float) -> list[Call]:
-    """y = x / sqrt(mean(x²) + eps) ⊙ weight, row by row, for f32 x and y [T, D], weight [D]."""
-    return [Call(Kernel.of("rms_norm"), (x, weight, y), (tokens, 1, 1), pack(width, float(eps)))]
+def rms_norm(
+    s: Shared, tokens: int, x: Buffer, weight: Buffer, y: Buffer, width: int, eps: float, *, add: bool = False
+) -> list[Call]:
+    """y (+)= x / sqrt(mean(x²) + eps) ⊙ weight, row by row, for f32 x and y [T, D], weight [D]."""
+    return [Call(Kernel.of("rms_norm", ADD=add), (x, weight, y), (tokens, 1, 1), pack(width, float(eps)))]
+
+
+def softcap(s: Shared, x: Buffer, count: int, cap: float) -> list[Call]:
+    """x = cap · tanh(x / cap) in place for f32 x [count]."""
+    grid = spread(-(-count // _LANES), s.caps.max_workgroups)
+    return [Call(Kernel.of("softcap"), (x,), grid, pack(count, float(cap)))]
 
 
 def last_row(s: Shared, x: Buffer, y: Buffer, width: int) -> list[Call]:
