@@ -73,8 +73,12 @@ def matvec(
     bias: Buffer | None = None,
     add: bool = False,
     row_offset: int = 0,
+    bias_offset: int = 0,
 ) -> list[Call]:
-    """y[row_offset:] (+)= W norm(x) (+ bias) for f32 x [K], norm [K], bias [N]; without norm, of x as it is."""
+    """y[row_offset:] (+)= W norm(x) (+ bias) for f32 x [K], norm [K]; without norm, of x as it is.
+
+    bias: f32, that of row n at bias_offset + n.
+    """
     variant = matvec_variant(s.caps, weight)
     kernel = Kernel.of(
         "matvec" + variant.suffix,
@@ -88,7 +92,8 @@ def matvec(
     for part in weight.parts:
         buffers = (part.quants, part.scales, x, norm or s.dummy, bias or s.dummy, y)
         y_start = row_offset + part.row_start
-        params = pack(part.rows, weight.cols, weight.blocks, y_start, part.row_start, float(eps))
+        bias_start = bias_offset + part.row_start
+        params = pack(part.rows, weight.cols, weight.blocks, y_start, bias_start, float(eps))
         grid = spread(-(-part.rows // variant.rows), s.caps.max_workgroups)
         calls.append(Call(kernel, buffers, grid, params))
     return calls
@@ -150,8 +155,12 @@ def matmul(
     bias: Buffer | None = None,
     add: bool = False,
     row_offset: int = 0,
+    bias_offset: int = 0,
 ) -> list[Call]:
-    """y[:, row_offset : row_offset + N] (+)= x Wᵀ (+ bias) for f32 x [T, K], y [T, y_stride], bias [N]."""
+    """y[:, row_offset : row_offset + N] (+)= x Wᵀ (+ bias) for f32 x [T, K], y [T, y_stride].
+
+    bias: f32, that of row n at bias_offset + n.
+    """
     variant, tile_tokens = matmul_variant(s.caps, weight)
     kernel = Kernel.of(
         "matmul" + variant.suffix,
@@ -164,7 +173,8 @@ def matmul(
     for part in weight.parts:
         buffers = (part.quants, part.scales, x, bias or s.dummy, y, s.step)
         y_start = row_offset + part.row_start
-        params = pack(part.rows, weight.cols, weight.blocks, y_stride, y_start, part.row_start)
+        bias_start = bias_offset + part.row_start
+        params = pack(part.rows, weight.cols, weight.blocks, y_stride, y_start, bias_start)
         grid = (-(-tokens // tile_tokens), -(-part.rows // variant.rows), 1)
         calls.append(Call(kernel, buffers, grid, params))
     return calls
