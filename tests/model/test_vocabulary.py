@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -21,9 +22,11 @@ from local_llm.formats.gguf import GGUF, read_gguf
 from local_llm.native.blobs import open_blobs
 from local_llm.native.tokenizer import open_tokenizer
 from local_llm.text.chat_template import render
+from local_llm.text.definition import tokenizer_json
 from local_llm.text.dialogue import Dialogue, open_dialogue
-from local_llm.text.tokenizer import tokenizer_json
 from tests.conftest import wait
+from tests.unit.golden_tokenizers import golden, metadata_of
+from tests.unit.texts import texts as many_texts
 
 ROOT = Path(__file__).parents[2]
 ASSETS = ROOT / ".cache" / "assets"  # build.py puts them there
@@ -124,12 +127,31 @@ def test_control_tokens_that_people_type_stay_text():
     assert INJECTION in dialogue().codec.decode(ids, special=True)
 
 
+def wasm_ids(folder: Path, definitions: Mapping[str, bytes], texts: list[str]) -> dict[str, list[list[int]]]:
+    """What the page's library makes of texts, by the name of the definition."""
+    for name, definition in definitions.items():
+        (folder / name).write_bytes(definition)
+    command = [
+        "node",
+        str(Path(__file__).with_name("wasm_ids.cjs")),
+        str(WASM),
+        *(str(folder / n) for n in definitions),
+    ]
+    done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, check=True, timeout=60)
+    return dict(zip(definitions, json.loads(done.stdout), strict=True))
+
+
 def test_the_wasm_library_gives_the_same_ids(tmp_path):
-    definition = tmp_path / "tokenizer.json"
-    definition.write_bytes(tokenizer_json(head().metadata))
-    command = ["node", str(Path(__file__).with_name("wasm_ids.cjs")), str(WASM), str(definition)]
-    done = subprocess.run(command, input=json.dumps(TEXTS), capture_output=True, text=True, check=True, timeout=60)
-    assert json.loads(done.stdout) == [dialogue().codec.encode(text, special=False) for text in TEXTS]
+    found = wasm_ids(tmp_path, {"smollm2": tokenizer_json(head().metadata)}, TEXTS)
+    assert found["smollm2"] == [dialogue().codec.encode(text, special=False) for text in TEXTS]
+
+
+def test_the_wasm_library_gives_the_same_ids_for_every_kind_of_vocabulary(tmp_path):
+    strings = [text for text in many_texts(160) if text]
+    definitions = {kind: tokenizer_json(metadata_of(kind), kind) for kind in golden()}
+    for kind, ids in wasm_ids(tmp_path, definitions, strings).items():
+        native = tokenizers.Tokenizer.from_buffer(definitions[kind])
+        assert ids == [native.encode(text, add_special_tokens=False).ids for text in strings], kind
 
 
 def write_golden() -> None:

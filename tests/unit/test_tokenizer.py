@@ -12,9 +12,10 @@ from tokenizers import decoders, models, pre_tokenizers
 
 from local_llm.errors import CorruptModel, ModelError, UnsupportedModel
 from local_llm.native.tokenizer import open_tokenizer
+from local_llm.text.definition import tokenizer_json
+from local_llm.text.gguf_vocabulary import read_vocabulary
 from local_llm.text.pretokenizers import BYTE_LEVEL
-from local_llm.text.tokenizer import TextCodec, tokenizer_json, whole_characters
-from local_llm.text.vocabulary import read_vocabulary
+from local_llm.text.tokenizer import TextCodec, whole_characters
 from tests.conftest import wait
 from tests.model.tiny import CONTROL, MERGES, tiny_metadata, tiny_tokens
 
@@ -162,7 +163,7 @@ def test_user_defined_tokens_are_found_in_texts_and_keep_their_text():
 
 PIECES = {
     "gpt-2": ("a1234 it's", ["a", "1234", "Ġit", "'s"]),
-    "default": ("1234", ["1234"]),
+    "default": ("1234 a.b", ["123", "4", "Ġa", ".", "b"]),
     "smollm": ("a123 7", ["a", "1", "2", "3", "Ġ", "7"]),
     "starcoder": ("12", ["1", "2"]),
     "llama-bpe": ("1234567 IT'S", ["123", "456", "7", "ĠIT", "'S"]),
@@ -203,7 +204,11 @@ def test_llama_3_takes_a_whole_word_without_its_merges():
 
 BAD = {
     "no tokenizer": ({"model": None}, UnsupportedModel, "holds no tokenizer"),
-    "SentencePiece": ({"model": "llama"}, UnsupportedModel, "'llama'; only byte-level BPE"),
+    "a foreign kind": ({"model": "rwkv"}, UnsupportedModel, "'rwkv', which is not supported.*llama"),
+    "no scores": ({"model": "llama", "merges": None}, CorruptModel, "scores' must be 286 finite numbers"),
+    "too few scores": ({"model": "llama", "merges": None, "scores": [1.0]}, CorruptModel, "286 finite numbers"),
+    "scores that are none": ({"model": "t5", "scores": [float("nan")] * 286}, CorruptModel, "286 finite numbers"),
+    "texts as a table": ({"model": "t5", "scores": [0] * 286, "precompiled_charsmap": [1]}, CorruptModel, "of bytes"),
     "an unknown cut": ({"pre": "klingon"}, UnsupportedModel, "'klingon' is not supported.*smollm"),
     "no tokens": ({"tokens": None}, CorruptModel, "tokens' must be an array of texts, found nothing"),
     "an empty vocabulary": ({"tokens": []}, CorruptModel, "at least one token"),

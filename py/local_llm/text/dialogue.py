@@ -8,11 +8,12 @@ from typing import Any
 from local_llm.errors import InvalidRequest
 from local_llm.gpu.ports import Tokenizer
 from local_llm.text.chat_template import ChatTemplate, check_messages, open_template
+from local_llm.text.definition import tokenizer_json
+from local_llm.text.gguf_vocabulary import read_vocabulary
 from local_llm.text.shield import Shield, all_texts, choose_mark
 from local_llm.text.stops import StopMatcher
 from local_llm.text.stream_decoder import StreamDecoder
-from local_llm.text.tokenizer import TextCodec, tokenizer_json
-from local_llm.text.vocabulary import read_vocabulary
+from local_llm.text.tokenizer import TextCodec
 
 
 async def open_dialogue(

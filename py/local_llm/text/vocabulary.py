@@ -1,41 +1,72 @@
-"""The vocabulary in a GGUF's metadata, checked: tokens, their kinds, the special ones, and their bytes.
+"""What is known of a vocabulary, wherever it came from: tokens, their kinds, the special ones, and their bytes.
 
-Knows no merges, no template and no tokenizer library.
+Knows no file format, no merges, no template and no tokenizer library.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
-from local_llm.errors import CorruptModel, UnsupportedModel
-from local_llm.text.pretokenizers import PreTokenizer, byte_level
-
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
+# How a token's text stands for bytes: GPT-2's byte alphabet; "▁" for a space; "##" for a word that goes on.
+Spelling = Literal["bytes", "spaces", "words"]
+
 # Names that end a turn or a text in the families we know; files often name only one of two as eos_token_id.
-_ENDS = ("<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "</s>")
+_ENDS = (
+    *(
+        "<|im_end|>",
+        "<|endoftext|>",
+        "<|end_of_text|>",
+        "<|eot_id|>",
+        "<|eom_id|>",
+        "<|end|>",
+        "<|return|>",
+        "<|call|>",
+    ),
+    *("</s>", "<end_of_turn>", "<turn|>", "<eos>", "<EOT>", "[EOT]", "[EOS]", "<end_of_utterance>", "[e~["),
+    "<｜end▁of▁sentence｜>",
+)
+# What a person could forge a turn with counts as control, whatever the file says; of tools and thoughts a reader hears.
+_CONTROL_LIKE = re.compile(r"<\|(?!.*(?:tool|think)).*\|>|<(?:start|end)_of_turn>|<\|?turn\|?>|<｜.*｜>")
+_BYTE_NAME = re.compile("<0x[0-9A-Fa-f]{2}>")
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Byte-level tokens by id. types: int array [V]; control: text → id of tokens that only templates may write."""
+    """Tokens by id. types: int array [V]; control: text → id of tokens that only templates may write.
+
+    ends: ids that end an answer. eats_after, eats_before: control tokens that swallow the white space beside them.
+    joint: put before what follows a control token, for a library that treats the start of a text otherwise; its
+    first id is dropped again.
+    """
 
     tokens: Sequence[str]
     types: np.ndarray
-    pre: PreTokenizer
+    spelling: Spelling
     control: Mapping[str, int]
-    bos: int | None
-    eos: int | None
-    add_bos: bool
-    ends: frozenset[int]  # ids that end an answer
+    bos: int | None = None
+    eos: int | None = None
+    sep: int | None = None
+    add_bos: bool = False
+    add_end: bool = False  # texts to be embedded end with sep, or else eos
+    ends: frozenset[int] = frozenset()
+    eats_after: frozenset[int] = frozenset()
+    eats_before: frozenset[int] = frozenset()
+    joint: str = ""
 
     def text(self, token: int | None) -> str:
         """A special token as templates write it; "" for None."""
         return "" if token is None else self.tokens[token]
+
+    def of_types(self, *kinds: int) -> list[int]:
+        """Ids of these kinds, ascending."""
+        return np.flatnonzero(np.isin(self.types, kinds)).tolist()
 
     def token_bytes(self, token: int, *, special: bool = False) -> bytes:
         """What the token stands for. Control tokens are empty unless special; so are ids outside the vocabulary."""
@@ -44,8 +75,14 @@ class Vocabulary:
         text, kind = self.tokens[token], int(self.types[token])
         if kind in (CONTROL, UNKNOWN, UNUSED):
             return text.encode() if special else b""
+        if kind == BYTE and _BYTE_NAME.fullmatch(text):
+            return bytes([int(text[3:5], 16)])
         if kind == USER_DEFINED:
             return text.encode()
+        if self.spelling == "spaces":
+            return text.replace("\u2581", " ").encode()
+        if self.spelling == "words":
+            return text[2:].encode() if text.startswith("##") else f" {text}".encode()
         try:
             return bytes([BYTE_OF[character] for character in text])
         except KeyError:  # a token that was added without the byte alphabet
@@ -65,65 +102,30 @@ def _byte_alphabet() -> dict[str, int]:
 BYTE_OF: dict[str, int] = _byte_alphabet()
 
 
-def read_vocabulary(name: str, metadata: Mapping[str, Any]) -> Vocabulary:
-    """The vocabulary of a file called `name`. Raises UnsupportedModel or CorruptModel."""
-    model = metadata.get("tokenizer.ggml.model")
-    if not isinstance(model, str):
-        raise UnsupportedModel(f"{name} holds no tokenizer (tokenizer.ggml.model is missing).")
-    if model != "gpt2":  # "llama" (SentencePiece) and "bert" (WordPiece) will join here
-        raise UnsupportedModel(
-            f"{name} has the tokenizer '{model[:60]}'; only byte-level BPE ('gpt2') is supported.",
-            remedy="Use a model with a byte-level BPE vocabulary, such as SmolLM2, Llama 3 or Qwen 2.5.",
-        )
-    pre = byte_level(str(metadata.get("tokenizer.ggml.pre", "default")))
-    tokens = _texts(name, metadata, "tokens")
-    if not len(tokens):
-        raise _wrong(name, "tokens", "at least one token", "none")
-    types = _types(name, metadata, len(tokens))
-    control = {tokens[token]: token for token in map(int, np.flatnonzero(types == CONTROL)[::-1])}
+def settled_types(tokens: Sequence[str], types: np.ndarray) -> np.ndarray:
+    """types, where tokens that look like control tokens but are called user-defined are control tokens."""
+    settled = types.copy()
+    for token in np.flatnonzero(types == USER_DEFINED).tolist():
+        if _CONTROL_LIKE.fullmatch(tokens[token]):
+            settled[token] = CONTROL
+    return settled
+
+
+def byte_types(tokens: Sequence[str], types: np.ndarray) -> np.ndarray:
+    """types, where tokens spelled <0x00> to <0xFF> are bytes."""
+    found = [token for token, text in enumerate(tokens) if len(text) == 6 and _BYTE_NAME.fullmatch(text)]
+    settled = types.copy()
+    settled[found] = BYTE
+    return settled
+
+
+def control_tokens(tokens: Sequence[str], types: np.ndarray) -> dict[str, int]:
+    """Text → id of the control tokens; of equal texts the first id counts."""
+    control: dict[str, int] = {tokens[token]: token for token in np.flatnonzero(types == CONTROL)[::-1].tolist()}
     control.pop("", None)
-    bos, eos = (_special(name, metadata, f"{end}_token_id", len(tokens)) for end in ("bos", "eos"))
-    more = (_special(name, metadata, f"{end}_token_id", len(tokens)) for end in ("eot", "eom"))
-    ends = {token for token in (eos, *more, *(control.get(text) for text in _ENDS)) if token is not None}
-    add_bos = metadata.get("tokenizer.ggml.add_bos_token", pre.bos)
-    if not isinstance(add_bos, bool):
-        raise _wrong(name, "add_bos_token", "true or false", repr(add_bos)[:60])
-    return Vocabulary(tokens, types, pre, control, bos, eos, add_bos, frozenset(ends))
+    return control
 
 
-def read_merges(name: str, metadata: Mapping[str, Any]) -> Sequence[str]:
-    """Merges in order of rank, each "left right"."""
-    return _texts(name, metadata, "merges")
-
-
-def _texts(name: str, metadata: Mapping[str, Any], key: str) -> Sequence[str]:
-    found = metadata.get(f"tokenizer.ggml.{key}")
-    if isinstance(found, str) or not isinstance(found, Sequence) or (len(found) and not isinstance(found[0], str)):
-        raise _wrong(name, key, "an array of texts", "nothing" if found is None else type(found).__name__)
-    return found
-
-
-def _types(name: str, metadata: Mapping[str, Any], count: int) -> np.ndarray:
-    found = metadata.get("tokenizer.ggml.token_type")
-    if found is None:
-        return np.full(count, NORMAL, np.int32)
-    types = np.asarray(found)
-    if types.shape != (count,) or types.dtype.kind not in "iu":
-        raise _wrong(name, "token_type", f"{count} whole numbers, one a token", f"{types.dtype} {list(types.shape)}")
-    return types
-
-
-def _special(name: str, metadata: Mapping[str, Any], key: str, count: int) -> int | None:
-    found = metadata.get(f"tokenizer.ggml.{key}")
-    if found is None:
-        return None
-    if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found < count:
-        raise _wrong(name, key, f"an id below {count}", repr(found)[:60])
-    return found
-
-
-def _wrong(name: str, key: str, wanted: str, found: str) -> CorruptModel:
-    return CorruptModel(
-        f"{name}: metadata 'tokenizer.ggml.{key}' must be {wanted}, found {found}.",
-        remedy="Download the file again, or use another copy.",
-    )
+def ends_of(control: Mapping[str, int], named: Iterable[int | None]) -> frozenset[int]:
+    """Ids that end an answer: those that the file names, and those of known names."""
+    return frozenset(token for token in (*named, *map(control.get, _ENDS)) if token is not None)

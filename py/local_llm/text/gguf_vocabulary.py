@@ -1,0 +1,166 @@
+"""The vocabulary in a GGUF's metadata, checked. Knows no merges and no tokenizer library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from local_llm.errors import CorruptModel, UnsupportedModel
+from local_llm.text.pretokenizers import byte_level
+from local_llm.text.vocabulary import (
+    BYTE,
+    CONTROL,
+    NORMAL,
+    UNKNOWN,
+    Spelling,
+    Vocabulary,
+    byte_types,
+    control_tokens,
+    ends_of,
+    settled_types,
+)
+
+# tokenizer.ggml.model → how its tokens are spelled
+SPELLINGS: dict[str, Spelling] = {
+    "gpt2": "bytes",
+    "llama": "spaces",
+    "gemma4": "spaces",
+    "t5": "spaces",
+    "bert": "words",
+}
+# Ids of llama.cpp where the file names none.
+_DEFAULT_IDS = {
+    "llama": {"bos": 1, "eos": 2, "unknown": 0},
+    "t5": {"eos": 1, "unknown": 2},
+    "bert": {"bos": 101, "unknown": 100, "seperator": 102},
+}
+_ADDS_BOS = {"llama": True, "gemma4": True, "bert": True}
+
+
+def model_of(name: str, metadata: Mapping[str, Any]) -> str:
+    """tokenizer.ggml.model. Raises UnsupportedModel."""
+    model = metadata.get("tokenizer.ggml.model")
+    if not isinstance(model, str):
+        raise UnsupportedModel(f"{name} holds no tokenizer (tokenizer.ggml.model is missing).")
+    if model not in SPELLINGS:
+        raise UnsupportedModel(
+            f"{name} has the tokenizer '{model[:60]}', which is not supported.",
+            remedy=f"Supported: {', '.join(SPELLINGS)}.",
+        )
+    return model
+
+
+def read_vocabulary(name: str, metadata: Mapping[str, Any]) -> Vocabulary:
+    """The vocabulary of a file called `name`. Raises UnsupportedModel or CorruptModel."""
+    model = model_of(name, metadata)
+    bos_rule = _ADDS_BOS.get(model, False)
+    if model == "gpt2":
+        bos_rule = byte_level(str(metadata.get("tokenizer.ggml.pre", "default"))).bos
+    tokens = read_texts(name, metadata, "tokens")
+    if not len(tokens):
+        raise wrong(name, "tokens", "at least one token", "none")
+    ids = {
+        key: _special(name, metadata, key, len(tokens), _DEFAULT_IDS.get(model, {}).get(key))
+        for key in ("bos", "eos", "eot", "eom", "unknown", "cls", "seperator")
+    }
+    bos = ids["bos"] if ids["cls"] is None or model != "bert" else ids["cls"]
+    types = _types(name, metadata, model, tokens, ids)
+    control = control_tokens(tokens, types)
+    add_bos = _flag(name, metadata, "add_bos_token", bos_rule)
+    add_end = _flag(name, metadata, "add_eos_token", model == "t5") or _flag(
+        name, metadata, "add_sep_token", model == "bert"
+    )
+    eats = ()
+    if metadata.get("general.architecture") == "phi3" and model == "llama":
+        # Phi 3's own files say this of each token; GGUF has no place for it.
+        eats = (token for text, token in control.items() if text not in ("<unk>", "<s>", "<|endoftext|>"))
+    return Vocabulary(
+        _words(tokens, types) if model == "bert" else tokens,
+        types,
+        SPELLINGS[model],
+        control,
+        bos,
+        ids["eos"],
+        ids["seperator"] if model == "bert" else None,
+        add_bos,
+        add_end,
+        ends_of(control, (ids["eos"], ids["eot"], ids["eom"])) if model != "bert" else frozenset(),
+        frozenset(eats),
+    )
+
+
+def _words(tokens: Sequence[str], types: np.ndarray) -> list[str]:
+    """BERT's own spelling: GGUF has "▁" before words and nothing before what continues one."""
+    words = []
+    for token, text in enumerate(tokens):
+        if types[token] != NORMAL or (text.startswith("[") and text.endswith("]") and len(text) > 2):
+            words.append(text)
+        else:
+            words.append(text[1:] if text.startswith("\u2581") else f"##{text}")
+    return words
+
+
+def read_texts(name: str, metadata: Mapping[str, Any], key: str) -> Sequence[str]:
+    """An array of texts below tokenizer.ggml. Raises CorruptModel."""
+    found = metadata.get(f"tokenizer.ggml.{key}")
+    if isinstance(found, str) or not isinstance(found, Sequence) or (len(found) and not isinstance(found[0], str)):
+        raise wrong(name, key, "an array of texts", "nothing" if found is None else type(found).__name__)
+    return found
+
+
+def read_scores(name: str, metadata: Mapping[str, Any], count: int) -> np.ndarray:
+    """float32 [count]. Raises CorruptModel."""
+    scores = np.asarray(metadata.get("tokenizer.ggml.scores", ()))
+    if scores.shape != (count,) or scores.dtype.kind not in "iuf" or not np.isfinite(scores).all():
+        raise wrong(name, "scores", f"{count} finite numbers, one a token", f"{scores.dtype} {list(scores.shape)}")
+    return scores.astype(np.float32)
+
+
+def _types(
+    name: str, metadata: Mapping[str, Any], model: str, tokens: Sequence[str], ids: Mapping[str, int | None]
+) -> np.ndarray:
+    found = metadata.get("tokenizer.ggml.token_type")
+    if found is None:
+        types = np.full(len(tokens), NORMAL, np.int32)
+        if SPELLINGS[model] == "spaces":
+            types = byte_types(tokens, types)
+        if model != "gpt2":
+            types[[token for token in ids.values() if token is not None]] = CONTROL
+    else:
+        types = np.asarray(found)
+        if types.shape != (len(tokens),) or types.dtype.kind not in "iu":
+            wanted = f"{len(tokens)} whole numbers, one a token"
+            raise wrong(name, "token_type", wanted, f"{types.dtype} {list(types.shape)}")
+        types = settled_types(tokens, types)
+    if model in ("llama", "gemma4") and not (types == BYTE).any():
+        types = byte_types(tokens, types)
+    unknown = ids["unknown"]
+    if unknown is not None and model != "gpt2":
+        types[unknown] = UNKNOWN
+    return types
+
+
+def _special(name: str, metadata: Mapping[str, Any], key: str, count: int, default: int | None) -> int | None:
+    found = metadata.get(f"tokenizer.ggml.{key}_token_id")
+    if found is None:
+        return default if default is not None and default < count else None
+    if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found < count:
+        raise wrong(name, f"{key}_token_id", f"an id below {count}", repr(found)[:60])
+    return found
+
+
+def _flag(name: str, metadata: Mapping[str, Any], key: str, default: bool) -> bool:
+    found = metadata.get(f"tokenizer.ggml.{key}", default)
+    if not isinstance(found, bool):
+        raise wrong(name, key, "true or false", repr(found)[:60])
+    return found
+
+
+def wrong(name: str, key: str, wanted: str, found: str) -> CorruptModel:
+    """The error for metadata below tokenizer.ggml that is not what it must be."""
+    return CorruptModel(
+        f"{name}: metadata 'tokenizer.ggml.{key}' must be {wanted}, found {found}.",
+        remedy="Download the file again, or use another copy.",
+    )
