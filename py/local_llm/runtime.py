@@ -15,7 +15,8 @@ import numpy as np
 
 from local_llm.errors import Busy, DeviceLost, InvalidRequest, LocalLLMError, NotReady
 from local_llm.events import Callback, Events
-from local_llm.formats.gguf import read_gguf
+from local_llm.formats.checkpoint import Checkpoint
+from local_llm.formats.opening import open_checkpoint
 from local_llm.generate.engine import Engine, Outcome, Request
 from local_llm.generate.sampler import Options, read_options
 from local_llm.generate.stats import Timing
@@ -94,9 +95,10 @@ class LocalLLM:
         try:
             await self._free()
             device = await self._open_device()
-            blobs = await self._host.open_blobs(source)
+            self._say(0.0, "Reading the header")
+            checkpoint, blobs = await open_checkpoint(source, self._host.open_blobs)
             memory = Memory(device)
-            self._loaded = await self._build(blobs, memory, context_size)
+            self._loaded = await self._build(checkpoint, blobs, memory, context_size)
         except BaseException as error:
             if memory is not None:
                 self.state.peak_bytes = memory.peak
@@ -116,23 +118,21 @@ class LocalLLM:
             self._device = await self._host.open_device()
         return self._device
 
-    async def _build(self, blobs: Blobs, memory: Memory, context_size: int | None) -> Loaded:
-        self._say(0.0, "Reading the header")
-        gguf = await read_gguf(blobs)
-        family = family_of(gguf.name, gguf.metadata.get("general.architecture"))
-        dialogue = await open_dialogue(gguf.name, gguf.metadata, self._host.open_tokenizer)
+    async def _build(self, checkpoint: Checkpoint, blobs: Blobs, memory: Memory, context_size: int | None) -> Loaded:
+        family = family_of(checkpoint.name, checkpoint.metadata.get("general.architecture"))
+        dialogue = await open_dialogue(checkpoint.name, checkpoint.metadata, self._host.open_tokenizer)
         started = self._host.clock()
 
         def arrived(done: int, total: int) -> None:
             rate = done / max(self._host.clock() - started, 1e-3)
             self._say(0.98 * done / max(total, 1), "Loading weights", done, total, rate)
 
-        model = await load(family, gguf, blobs, memory, context_size, arrived)
+        model = await load(family, checkpoint, blobs, memory, context_size, arrived)
         self._say(0.98, "Compiling kernels")
         engine = Engine(model, self._host.clock)
         await engine.prepare()
-        name = _short_name(gguf.name)
-        return Loaded(name, memory, model, engine, dialogue, blobs.size, storage_of(gguf))
+        name = _short_name(checkpoint.name)
+        return Loaded(name, memory, model, engine, dialogue, blobs.size, storage_of(checkpoint))
 
     def _say(self, progress: float, text: str, done: int = 0, total: int = 0, rate: float = 0.0) -> None:
         self.state.progress = max(self.state.progress, progress)

@@ -6,7 +6,7 @@ import pytest
 
 from local_llm.errors import ContextOverflow, CorruptModel, DownloadFailed, InvalidRequest, NotReady, UnsupportedModel
 from tests.model.tiny import write_tiny_gguf
-from tests.reference.gguf_writer import store, write_gguf
+from tests.reference.gguf_writer import split_gguf, store, write_gguf
 
 
 @pytest.fixture
@@ -113,3 +113,17 @@ async def test_a_base_model_has_no_chat(llm, tiny):
     await llm.init(str(rewritten(tiny, metadata={"tokenizer.chat_template": ""})))
     with pytest.raises(InvalidRequest, match="complete"):
         await llm.chat([{"role": "user", "content": "hi"}])
+
+
+async def test_a_split_model(llm, tiny, tmp_path):
+    """It generates what the whole does; without one of its parts it is refused by that part's name."""
+    await llm.init(str(tiny.path))
+    whole = (await llm.complete([5, 6, 7], max_tokens=8, ignore_eos=True)).token_ids
+    paths = split_gguf(tiny.path, tmp_path / "parts", 3)
+    for source in (str(paths[0]), str(paths[0].parent), [*paths[::-1]]):
+        await llm.init(source)
+        assert (await llm.complete([5, 6, 7], max_tokens=8, ignore_eos=True)).token_ids == whole
+    assert llm.status()["model"] == "tiny"
+    paths[1].unlink()
+    await refused(llm, tiny, paths[0], DownloadFailed, r"tiny-00002-of-00003\.gguf")
+    await refused(llm, tiny, paths[0].parent, CorruptModel, r"tiny-00002-of-00003\.gguf is missing")

@@ -108,3 +108,31 @@ def _value(typed: Typed) -> bytes:
         element = 5 if isinstance(typed.value[0], int) else kind_of(typed.value[0])
     items = (_value(Typed(element, item)) for item in typed.value)
     return struct.pack("<IQ", element, len(typed.value)) + b"".join(items)
+
+
+def split_gguf(path: Path, folder: Path, count: int, *, total: int | None = None, repeat: str = "") -> list[Path]:
+    """The file cut into `count` parts as gguf-split does: metadata in the first, tensors in order.
+
+    total: what split.tensors.count says; repeat: a tensor that the last part holds too.
+    """
+    reader = gguf.GGUFReader(path)
+    names = [tensor.name for tensor in reader.tensors]
+    stored = {
+        t.name: Stored(tuple(int(n) for n in reversed(t.shape)), t.tensor_type.name, t.data.tobytes())
+        for t in reader.tensors
+    }
+    metadata = {field.name: field.contents() for field in reader.fields.values() if not field.name.startswith("GGUF.")}
+    folder.mkdir(exist_ok=True)
+    paths = []
+    for number in range(count):
+        own = names[number * len(names) // count : (number + 1) * len(names) // count]
+        own += [repeat] if repeat and number == count - 1 and repeat not in own else []
+        own = own if not (repeat and number == 0) else [*own, repeat]
+        split = {
+            "split.no": Typed(2, number),
+            "split.count": Typed(2, count),
+            "split.tensors.count": Typed(5, len(names) + (repeat != "") if total is None else total),
+        }
+        part = folder / f"{path.stem}-{number + 1:05}-of-{count:05}.gguf"
+        paths.append(write_gguf(part, split | (metadata if number == 0 else {}), {name: stored[name] for name in own}))
+    return paths

@@ -1,0 +1,112 @@
+"""Files that belong together: several as one address space, and folders whose files are opened by name.
+
+Knows no format and no host: how one file is opened is the host's `open_blobs`.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from local_llm.errors import DownloadFailed
+from local_llm.gpu.ports import Blobs, Device, Handle
+
+OpenBlobs = Callable[[Any], Awaitable[Blobs]]
+
+_APART = 8192  # bytes between two files: more than a window (windows.py) bridges
+
+
+class JoinedBlobs:
+    """See gpu.ports.Blobs; several files one after the other. Byte b of files[i] has the address starts[i] + b.
+
+    A range must lie within one file: `starts` are multiples of 4, and far enough apart that no window spans two.
+    """
+
+    def __init__(self, name: str, files: Sequence[Blobs]) -> None:
+        self.name = name
+        self.files = tuple(files)
+        self.size = sum(file.size for file in files)
+        starts = [0]
+        for file in files:
+            starts.append(-(-(starts[-1] + file.size + _APART) // 4) * 4)
+        self.starts = tuple(starts[:-1])
+
+    async def read(self, start: int, stop: int) -> bytes:
+        file, base = self._at(start)
+        return await file.read(start - base, stop - base)
+
+    async def stream_into(
+        self, device: Device, buffer: Handle, start: int, stop: int, progress: Callable[[int], None]
+    ) -> None:
+        file, base = self._at(start)
+        await file.stream_into(device, buffer, start - base, stop - base, progress)
+
+    def _at(self, address: int) -> tuple[Blobs, int]:
+        index = bisect_right(self.starts, address) - 1
+        return self.files[index], self.starts[index]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Files that are opened by name. names: those that are there; None where that cannot be known (a URL)."""
+
+    name: str
+    names: frozenset[str] | None
+    sources: Callable[[str], Any]  # what the host opens for a file's name
+    open_blobs: OpenBlobs
+
+    async def open(self, file: str) -> Blobs:
+        """Raises DownloadFailed, which names the file, where it is not there."""
+        if self.names is not None and file not in self.names:
+            raise DownloadFailed(f"{self.name} has no file {file}.", remedy="Give all files of the model.")
+        return await self.open_blobs(self.sources(file))
+
+    async def find(self, *files: str) -> Blobs | None:
+        """The first of `files` that is there."""
+        for file in files:
+            try:
+                return await self.open(file)
+            except DownloadFailed:
+                continue
+        return None
+
+
+def base_name(name: str) -> str:
+    """The last part of a path or URL, without query."""
+    return name.split("?")[0].split("#")[0].replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+
+
+def sibling(place: str, file: str) -> str:
+    """A file beside the file `place` (a path or URL); place's query stays."""
+    path, mark, query = place.partition("?")
+    cut = max(path.rfind("/"), path.rfind("\\")) + 1
+    return f"{path[:cut]}{file}{mark}{query}"
+
+
+def folder_of_place(place: str | os.PathLike[str], open_blobs: OpenBlobs) -> Folder:
+    """The folder that a directory or an address ending in `/` names, or in which a file lies."""
+    text = os.fspath(place)
+    if os.path.isdir(text):
+        return Folder(text, frozenset(os.listdir(text)), lambda file: os.path.join(text, file), open_blobs)
+    return Folder(sibling(text, ""), None, lambda file: sibling(text, file), open_blobs)
+
+
+async def folder_of_list(sources: Sequence[Any], open_blobs: OpenBlobs) -> Folder:
+    """The given files, whatever folder they lie in. Where two have the same name the first counts."""
+    files: dict[str, Blobs] = {}
+    for source in sources:
+        blobs = await open_blobs(source)
+        files.setdefault(base_name(blobs.name), blobs)
+    return folder_of_files(files)
+
+
+def folder_of_files(files: Mapping[str, Blobs], name: str = "") -> Folder:
+    """A folder of files that are open already."""
+
+    async def same(blobs: Blobs) -> Blobs:
+        return blobs
+
+    return Folder(name or f"the list of {len(files)} files", frozenset(files), files.__getitem__, same)
