@@ -1,8 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from local_llm.errors import CorruptModel, UnsupportedModel
-from local_llm.models.config import Rope, read_config, rope_table
+from local_llm.formats.checkpoint import Checkpoint, Tensor
+from local_llm.formats.quant import BY_NAME
+from local_llm.models.config import Attention, read_config
+from local_llm.models.rope import Rope, rope_table
 
 META = {
     "general.architecture": "llama",
@@ -19,14 +24,18 @@ META = {
 
 def read(**changes):
     values = {**META, **{f"llama.{key}": value for key, value in changes.items()}}
-    return read_config("tiny.gguf", {k: v for k, v in values.items() if v is not None}, 49152, interleaved=True)
+    metadata = {key: value for key, value in values.items() if value is not None}
+    embedding = Tensor("token_embd.weight", (49152, 576), BY_NAME["Q8_0"], 0, 0)
+    checkpoint = Checkpoint("tiny.gguf", metadata, {embedding.name: embedding}, 0, converted=True)
+    return read_config(checkpoint, interleaved=True)
 
 
 def test_shapes_of_smollm2():
     config = read()
     assert (config.layers, config.width, config.heads, config.kv_heads, config.head_width) == (30, 576, 9, 3, 64)
     assert (config.q_rows, config.kv_rows, config.context) == (576, 192, 8192)
-    assert config.rope == Rope(1e5, 64, True, original_context=8192)
+    assert config.vocab == 49152
+    assert config.attention == (Attention(Rope(1e5, 64, True, original_context=8192)),) * 30
 
 
 @pytest.mark.parametrize(
@@ -40,6 +49,7 @@ def test_shapes_of_smollm2():
         ("attention.head_count_kv", 4, "9 query heads cannot share 4"),
         ("attention.layer_norm_rms_epsilon", float("nan"), "positive"),
         ("rope.dimension_count", 63, "pairs"),
+        ("rope.scaling.long_factors", [1.0, -1.0], "positive numbers"),
     ],
 )
 def test_metadata_that_makes_no_sense_is_named(key, value, says):
@@ -71,6 +81,24 @@ def test_llama3_divisors_slow_the_frequencies_they_name():
     table, plain = rope_table(Rope(10000.0, 8, True), 64, divisors), rope_table(Rope(10000.0, 8, True), 64)
     np.testing.assert_array_equal(table[:, :2], plain[:, :2])
     np.testing.assert_allclose(table[::8, 3], plain[:8, 3], rtol=1e-6)
+
+
+def test_llama3_scaling_as_numbers():
+    """Llama 3.2 1B's. Waves shorter than 2,048 positions stay, those longer than 8,192 become 32 times as long."""
+    rope = Rope(500000.0, 64, True, kind="llama3", factor=32.0, original_context=8192)
+    table, plain = rope_table(rope, 3200), rope_table(replace(rope, kind="none"), 3200)
+    angles, before = (np.arctan2(t[1, :, 1].astype(float), t[1, :, 0]) for t in (table, plain))
+    longer = before / angles
+    np.testing.assert_allclose(longer[[0, 14, 18, 31]], [1, 1, 32, 32], rtol=1e-5)
+    smooth = (8192 / (2 * np.pi * 500000**0.5) - 1) / 3  # of pair 16, of a wave of 4,443
+    assert longer[16] == pytest.approx(1 / (smooth + (1 - smooth) / 32), rel=1e-4)
+
+
+def test_longrope_reads_its_factor_from_the_contexts():
+    config = read(**{"rope.scaling.type": "longrope", "rope.scaling.original_context_length": 4096})
+    rope = config.attention[0].rope
+    assert rope.factor == 2
+    assert rope.attention_factor == pytest.approx((1 + np.log(2) / np.log(4096)) ** 0.5)
 
 
 def test_yarn_keeps_fast_pairs_and_interpolates_slow_ones():

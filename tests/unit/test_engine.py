@@ -11,8 +11,10 @@ from local_llm.generate.engine import RING, Engine, Outcome, Request
 from local_llm.generate.stats import Timing
 from local_llm.gpu.kernel import Call, Kernel
 from local_llm.gpu.memory import Memory
-from local_llm.models.config import Config, Rope
+from local_llm.models.config import Attention, Config
 from local_llm.models.model import Model, Scratch
+from local_llm.models.rope import Rope
+from local_llm.models.weights import Weights
 from local_llm.ops.attention import Heads
 from local_llm.ops.shared import Shared
 from tests.reference.recording_device import RecordingDevice
@@ -23,10 +25,10 @@ VOCAB, CONTEXT, CHUNK = 500, 64, 16
 class Chant:
     """A family whose next token is always the last one plus one."""
 
-    def read_config(self, gguf):
+    def read_config(self, checkpoint):
         raise AssertionError("not asked for")  # the model is made by hand
 
-    def stacks(self, gguf, config):
+    def stacks(self, checkpoint, config):
         raise AssertionError("not asked for")
 
     def layers(self, model, tokens):
@@ -64,15 +66,19 @@ class Clock:
 
 @pytest.fixture
 def rig():
+    return make_rig(Heads(1, 1, 8, 8, CONTEXT, True, 1.0))
+
+
+def make_rig(heads):
     device = RecordingDevice()
     memory = Memory(device)
-    config = Config("chant", 1, 8, 1, 1, 8, 8, VOCAB, CONTEXT, 1e-5, Rope(1e4, 8, True))
+    config = Config("chant", 1, 8, 1, 1, 8, 8, VOCAB, CONTEXT, 1e-5, (Attention(Rope(1e4, 8, True)),), 1.0)
     buffers = [memory.create(1024, "scratch") for _ in range(7)]
     shared = Shared(device.caps, memory.create(16, "step"), memory.create(16, "dummy"))
-    heads = Heads(1, 1, 8, 8, CONTEXT, True, 1.0)
     tokens = memory.create(4 * CHUNK, "tokens")
     rope = memory.create(16, "rope")
-    model = Model(Chant(), config, memory, {}, shared, heads, (), rope, Scratch(*buffers), tokens, CONTEXT, CHUNK)
+    weights, scratch = Weights({}, {}), Scratch(*buffers)
+    model = Model(Chant(), config, memory, weights, shared, (heads,), (), (rope,), scratch, tokens, CONTEXT, CHUNK)
     engine = Engine(model, Clock())
     rig = Rig(device, model, engine, [])
 
@@ -126,6 +132,22 @@ async def test_the_common_prefix_is_not_computed_again(rig):
     _, outcome = await rig.run([1, 2, 3, *ids, 40, 41], max_tokens=1)
     assert outcome.cached_tokens == 5  # the prompt and all answered tokens but the last, which was never fed
     assert rig.chunks[0] == (5, 3)
+
+
+async def test_a_prefix_that_a_ring_no_longer_holds_is_computed_again():
+    rig = make_rig(Heads(1, 1, 8, 8, 24, True, 1.0, window=8, ring=True))
+    await rig.engine.prepare()
+    ids, _ = await rig.run([1, 2, 3], max_tokens=20)  # positions 0 to 21: all still there
+    _, outcome = await rig.run([1, 2, 3, *ids[:10], 40], max_tokens=1)
+    assert outcome.cached_tokens == 13
+    _, outcome = await rig.run([1, 2, 3, *ids[:10], 41, *range(50, 70)], max_tokens=1)  # to 33: 10 to 33 are there
+    assert outcome.cached_tokens == 13
+    _, outcome = await rig.run([1, 2, 3, *ids[:10], 41, *range(50, 53), 7], max_tokens=1)
+    assert outcome.cached_tokens == 17  # whose window begins at 10
+    rig.chunks.clear()
+    _, outcome = await rig.run([1, 2, 3, *ids[:10], 41, 50, 51, 8], max_tokens=1)
+    assert outcome.cached_tokens == 0  # 16 would need 9
+    assert rig.chunks[0] == (0, 16)
 
 
 async def test_the_same_prompt_again_computes_its_last_token_only(rig):

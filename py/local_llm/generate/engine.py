@@ -75,6 +75,7 @@ class Engine:
         )
         self._plans: dict[object, list[Handle]] = {}
         self._held: list[int] = []  # ids whose keys and values the cache holds, from position 0
+        self._reach = 0  # positions below it may have been written since position 0 was, queued steps included
         self._pieces = FIRST_PIECES  # submits that a prefill chunk is cut into
         self._step_seconds = BATCH_SECONDS
         self._stop = False
@@ -156,6 +157,7 @@ class Engine:
             self._device.submit(plan, batch)
             pending.append(self._read(queued, batch))
             queued += batch
+        self._reach = max(self._reach, len(request.prompt) + queued - 1)
         return queued
 
     def _read(self, index: int, count: int) -> tuple[int, Awaitable[bytes]]:
@@ -189,17 +191,26 @@ class Engine:
         """Compute the prompt's keys and values and choose the first token. Returns tokens found in the cache."""
         ids = request.prompt
         start = _common_prefix(self._held, ids[:-1])
+        if not self._holds_window_before(start):
+            start = 0
         cached = start
         self._held = self._held[:start]
+        self._reach = self._reach if start else 0
         while start < len(ids) and not self._stop:
             count = min(self._model.max_chunk, len(ids) - start)
             last = start + count == len(ids)
             self._write_step(ids[start : start + count], start, request.seed)
+            self._reach = max(self._reach, start + count)
             if not await self._run_chunk(count, request.sampling if last else None):
                 break
             self._held += ids[start : start + count]
             start += count
         return cached
+
+    def _holds_window_before(self, position: int) -> bool:
+        """Whether all that a query at `position` sees is still in the rings, where later positions take earlier places."""
+        rings = [heads for heads in self._model.heads if heads.ring]
+        return all(self._reach - ring.context <= max(0, position + 1 - ring.window) for ring in rings)
 
     async def _run_chunk(self, count: int, sampling: SamplingParams | None) -> bool:
         """One chunk in several submits, so that none holds the GPU for long and the page's frames get in between.

@@ -1,4 +1,4 @@
-"""Pieces that model families are made of: a projection, a projection after a norm, a feed-forward.
+"""Pieces that decoders are made of: projections, attention, feed-forward, each with the norms a model has around it.
 
 One token takes the fused matrix-vector kernels, several tokens the matrix-matrix kernels.
 """
@@ -8,48 +8,60 @@ from __future__ import annotations
 from local_llm.gpu.kernel import Call
 from local_llm.gpu.memory import Buffer
 from local_llm.models.model import Model
-from local_llm.models.weights import vector
+from local_llm.ops.attention import rope_attention
 from local_llm.ops.elementwise import glu, rms_norm
 from local_llm.ops.linear import matmul, matvec, matvec_glu
 
 
-def _rows(model: Model, name: str) -> int:
-    return sum(placed.weight.rows for placed in model.weights[name])
-
-
-def project(model: Model, tokens: int, name: str, x: Buffer, y: Buffer, *, add: bool = False) -> list[Call]:
-    """y (+)= x Wᵀ for f32 x [T, cols], y [T, rows]."""
-    s, stride = model.shared, _rows(model, name)
+def project(
+    model: Model, tokens: int, name: str, x: Buffer, y: Buffer, *, norm: str = "", add: bool = False
+) -> list[Call]:
+    """y (+)= norm(x) Wᵀ + bias for f32 x [T, cols], y [T, rows]; norm, `name`.bias: where there are any."""
+    s, w = model.shared, model.weights
+    bias, gain, eps = w.vectors.get(f"{name}.bias"), w.vectors[norm] if norm else None, model.config.eps
     calls: list[Call] = []
-    for placed in model.weights[name]:
+    if gain and tokens > 1:
+        calls += rms_norm(s, tokens, x, gain, model.scratch.normed, model.config.width, eps)
+        x = model.scratch.normed
+    for part in w.matrices[name]:
+        where = {"row_offset": part.row, "bias_offset": part.row}
         if tokens == 1:
-            calls += matvec(s, placed.weight, x, y, add=add, row_offset=placed.row)
+            calls += matvec(s, part.weight, x, y, norm=gain, eps=eps, bias=bias, add=add, **where)
         else:
-            calls += matmul(s, tokens, placed.weight, x, y, y_stride=stride, add=add, row_offset=placed.row)
+            calls += matmul(s, tokens, part.weight, x, y, y_stride=w.rows(name), bias=bias, add=add, **where)
     return calls
 
 
-def project_normed(model: Model, tokens: int, name: str, norm: str, x: Buffer, y: Buffer) -> list[Call]:
-    """y = norm(x) Wᵀ for f32 x [T, D], y [T, rows]."""
-    s, gain, eps = model.shared, vector(model.weights, norm), model.config.eps
-    if tokens > 1:
-        calls = rms_norm(s, tokens, x, gain, model.scratch.normed, model.config.width, eps)
-        return calls + project(model, tokens, name, model.scratch.normed, y)
-    calls = []
-    for placed in model.weights[name]:
-        calls += matvec(s, placed.weight, x, y, norm=gain, eps=eps, row_offset=placed.row)
-    return calls
+def join(model: Model, tokens: int, name: str, y: Buffer, norm: str) -> list[Call]:
+    """x += y Wᵀ + bias on the residual stream, or its norm where the model has norms there (post_norm)."""
+    a, config = model.scratch, model.config
+    if not config.post_norm:
+        return project(model, tokens, name, y, a.x, add=True)
+    gain = model.weights.vectors[norm]
+    calls = project(model, tokens, name, y, a.normed)
+    return calls + rms_norm(model.shared, tokens, a.normed, gain, a.x, config.width, config.eps, add=True)
 
 
-def feed_forward(model: Model, tokens: int, gate_up: str, norm: str, down: str) -> list[Call]:
+def attend(model: Model, tokens: int, layer: int) -> list[Call]:
+    """The attention of one layer: residual stream to residual stream, keys and values into the layer's cache."""
+    b, a, vectors = f"blk.{layer}.", model.scratch, model.weights.vectors
+    gains = vectors[b + "qk_norm"] if model.config.qk_norm else None
+    calls = project(model, tokens, b + "qkv", a.x, a.qkv, norm=b + "attn_norm" if model.config.pre_norm else "")
+    heads, rope, cache = model.heads[layer], model.ropes[layer], model.caches[layer]
+    calls += rope_attention(model.shared, tokens, heads, a.qkv, rope, cache, a.attended, gains)
+    return calls + join(model, tokens, b + "attn_output", a.attended, b + "post_attention_norm")
+
+
+def feed_forward(model: Model, tokens: int, layer: int) -> list[Call]:
     """x += (act(gate(norm(x))) ⊙ up(norm(x))) W_downᵀ on the residual stream."""
-    s, a, config = model.shared, model.scratch, model.config
-    stacked = model.weights[gate_up]
+    b, a, config = f"blk.{layer}.", model.scratch, model.config
+    norm = b + "ffn_norm" if config.pre_norm else ""
+    stacked = model.weights.matrices[b + "gate_up"]
     if tokens == 1 and len(stacked) == 1:
-        gain = vector(model.weights, norm)
-        weight = stacked[0].weight
-        calls = matvec_glu(s, weight, a.x, a.hidden, norm=gain, eps=config.eps, activation=config.activation)
+        gain = model.weights.vectors[norm] if norm else None
+        options = {"norm": gain, "eps": config.eps, "activation": config.activation}
+        calls = matvec_glu(model.shared, stacked[0].weight, a.x, a.hidden, **options)
     else:
-        calls = project_normed(model, tokens, gate_up, norm, a.x, a.gate_up)
-        calls += glu(s, tokens, a.gate_up, a.hidden, config.ffn_width, config.activation)
-    return calls + project(model, tokens, down, a.hidden, a.x, add=True)
+        calls = project(model, tokens, b + "gate_up", a.x, a.gate_up, norm=norm)
+        calls += glu(model.shared, tokens, a.gate_up, a.hidden, config.ffn_width, config.activation)
+    return calls + join(model, tokens, b + "ffn_down", a.hidden, b + "post_ffw_norm")

@@ -12,13 +12,14 @@ from typing import Protocol
 
 import numpy as np
 
-from local_llm.errors import ContextOverflow, InvalidRequest, UnsupportedModel
+from local_llm.errors import ContextOverflow, InvalidRequest
 from local_llm.formats.checkpoint import Checkpoint
 from local_llm.gpu.kernel import Call
 from local_llm.gpu.memory import Buffer, Memory
 from local_llm.gpu.ports import Blobs
 from local_llm.models import weights as loading
-from local_llm.models.config import Config, rope_table
+from local_llm.models.config import Attention, Config
+from local_llm.models.rope import Rope, read_divisors, rope_table
 from local_llm.ops.attention import Cache, Heads, cache_bytes
 from local_llm.ops.shared import Shared
 
@@ -31,7 +32,7 @@ class Family(Protocol):
 
     def read_config(self, checkpoint: Checkpoint) -> Config: ...
 
-    def stacks(self, checkpoint: Checkpoint, config: Config) -> list[loading.Stack]: ...
+    def stacks(self, checkpoint: Checkpoint, config: Config) -> list[loading.Stack | loading.Vector]: ...
 
     def layers(self, model: Model, tokens: int) -> list[Call]: ...
 
@@ -60,9 +61,9 @@ class Model:
     memory: Memory
     weights: loading.Weights
     shared: Shared
-    heads: Heads
+    heads: tuple[Heads, ...]  # these three: one a layer
     caches: tuple[Cache, ...]
-    rope: Buffer
+    ropes: tuple[Buffer, ...]
     scratch: Scratch
     tokens: Buffer
     context: int
@@ -94,13 +95,14 @@ async def load(
     """Check, allocate, stream. On any error the caller closes `memory` and nothing stays behind."""
     config = family.read_config(checkpoint)
     context = choose_context(config, context_size)
-    stacks = family.stacks(checkpoint, config)
-    loading.check(checkpoint, stacks)
-    divisors = await _rope_divisors(checkpoint, blobs, config)
+    wanted = family.stacks(checkpoint, config)
+    loading.check(checkpoint, wanted)
+    tables = await _rope_tables(checkpoint, blobs, config, context)
     device = memory.device
-    placed, targets = loading.place(checkpoint, stacks, memory)
+    placed, targets = loading.place(checkpoint, wanted, memory)
     max_chunk = min(MAX_CHUNK, context)
-    heads = _heads(config, context)
+    heads = tuple(_heads(config, layer, context, max_chunk) for layer in config.attention)
+    ropes = {rope: memory.upload(table.tobytes() or bytes(16), "rope") for rope, table in tables.items()}
     model = Model(
         family=family,
         config=config,
@@ -108,36 +110,43 @@ async def load(
         weights=placed,
         shared=Shared(device.caps, memory.create(16, "step"), memory.create(16, "dummy")),
         heads=heads,
-        caches=tuple(_cache(heads, memory) for _ in range(config.layers)),
-        rope=memory.upload(rope_table(config.rope, context, divisors).tobytes(), "rope"),
+        caches=tuple(_cache(each, memory) for each in heads),
+        ropes=tuple(ropes[layer.rope] for layer in config.attention),
         scratch=_scratch(config, max_chunk, memory),
         tokens=memory.create(4 * max_chunk, "tokens"),
         context=context,
         max_chunk=max_chunk,
     )
     await device.idle()  # a refused allocation shows here, before gigabytes are streamed
-    await loading.stream(device, blobs, sorted(checkpoint.tensors.values(), key=lambda t: t.start), targets, progress)
+    await loading.stream(device, blobs, list(checkpoint.tensors.values()), targets, progress)
     return model
 
 
-async def _rope_divisors(checkpoint: Checkpoint, blobs: Blobs, config: Config) -> np.ndarray | None:
-    tensor = checkpoint.tensors.get("rope_freqs.weight")
-    if tensor is None:
-        return None
-    if tensor.type.name != "F32" or tensor.shape != (config.rope.width // 2,):
-        raise UnsupportedModel(f"{checkpoint.name}: rope_freqs.weight must be F32 [{config.rope.width // 2}].")
-    return np.frombuffer(await blobs.read(tensor.start, tensor.stop), "<f4").astype(np.float64)
+async def _rope_tables(checkpoint: Checkpoint, blobs: Blobs, config: Config, context: int) -> dict[Rope, np.ndarray]:
+    """One table for each way in which a layer's positions are rotated."""
+    tables: dict[Rope, np.ndarray] = {}
+    for rope in dict.fromkeys(layer.rope for layer in config.attention):
+        divisors = await read_divisors(checkpoint, blobs, rope, context) if rope.width else None
+        tables[rope] = rope_table(rope, context, divisors)
+    return tables
 
 
-def _heads(config: Config, context: int) -> Heads:
+def _heads(config: Config, layer: Attention, context: int, max_chunk: int) -> Heads:
+    """A layer with a window keeps what a chunk of queries can see: window + max_chunk positions."""
+    slots = layer.window + max_chunk if layer.window else context
     return Heads(
         heads=config.heads,
         kv_heads=config.kv_heads,
         width=config.head_width,
-        rope_width=config.rope.width,
-        context=context,
-        interleaved=config.rope.interleaved,
-        scale=config.head_width**-0.5,
+        rope_width=layer.rope.width,
+        context=min(slots, context),
+        interleaved=layer.rope.interleaved,
+        scale=config.scale,
+        window=layer.window,
+        softcap=config.score_cap,
+        ring=slots < context,
+        norm=config.qk_norm,
+        eps=config.eps,
     )
 
 

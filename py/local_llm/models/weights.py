@@ -5,18 +5,19 @@ Bytes are streamed window by window in file order through one staging buffer and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from local_llm.errors import CorruptModel, UnsupportedModel
 from local_llm.formats.checkpoint import Checkpoint, Tensor
-from local_llm.formats.quant import SUPPORTED_FORMATS
+from local_llm.formats.quant import TENSOR_TYPES
 from local_llm.formats.windows import Slice, Window, plan_windows
 from local_llm.gpu.kernel import Call
 from local_llm.gpu.memory import Buffer, Memory
 from local_llm.gpu.plan import Compiler
 from local_llm.gpu.ports import Blobs, Device
-from local_llm.ops.weight import Weight, allocate, repack_calls
+from local_llm.ops.vector import VECTOR_FORMATS, allocate_vector, repack_vector
+from local_llm.ops.weight import FORMATS, Weight, allocate, repack_calls
 
 WINDOW_BYTES = 32 << 20
 
@@ -40,6 +41,16 @@ class Stack:
 
 
 @dataclass(frozen=True)
+class Vector:
+    """Vectors (one row) of the file, one behind the other, as f32: each number becomes factor · number + addend."""
+
+    name: str
+    sources: tuple[Source, ...]
+    factor: float = 1.0
+    addend: float = 0.0
+
+
+@dataclass(frozen=True)
 class Placed:
     """A part of a stack: neighbours of equal type share one weight. row: its first row in the stack."""
 
@@ -47,62 +58,93 @@ class Placed:
     row: int
 
 
-Weights = Mapping[str, tuple[Placed, ...]]
+@dataclass(frozen=True)
+class Weights:
+    """What a model has on the GPU, by the names of its Stacks and Vectors; of absent vectors there is none."""
+
+    matrices: Mapping[str, tuple[Placed, ...]]
+    vectors: Mapping[str, Buffer]
+
+    def rows(self, name: str) -> int:
+        """Rows of a whole stack."""
+        return sum(placed.weight.rows for placed in self.matrices[name])
 
 
-def vector(weights: Weights, name: str) -> Buffer:
-    """A one-row f32 weight as a plain buffer, f32 [cols]."""
-    return weights[name][0].weight.parts[0].quants
+@dataclass(frozen=True)
+class Target:
+    """Where a tensor goes: a weight and a row of it, or a buffer and a place in it."""
+
+    wanted: Stack | Vector
+    place: Weight | Buffer
+    first: int
 
 
-def check(checkpoint: Checkpoint, stacks: Sequence[Stack]) -> None:
+def check(checkpoint: Checkpoint, wanted: Sequence[Stack | Vector]) -> None:
     """Every tensor is there, has the shape that the metadata implies and a type that we decode."""
-    for source in (source for stack in stacks for source in stack.sources):
-        tensor = checkpoint.tensors.get(source.tensor)
-        if tensor is None:
-            if source.optional:
-                continue
-            raise CorruptModel(
-                f"{checkpoint.name}: tensor '{source.tensor}' is missing.", remedy="Download the file again."
-            )
-        found = tensor.shape if len(tensor.shape) > 1 else (1, *tensor.shape)
-        if found != (source.rows, source.cols):
-            wanted = (source.rows, source.cols)
-            raise CorruptModel(
-                f"{checkpoint.name}: tensor '{source.tensor}' has shape {found}, the metadata says {wanted}."
-            )
-        if tensor.type.format is None or (source.rows == 1 and tensor.type.format != "f32"):
-            kinds = "F32" if source.rows == 1 else ", ".join(SUPPORTED_FORMATS)
-            raise UnsupportedModel(
-                f"{checkpoint.name}: tensor '{source.tensor}' is {tensor.type.name}; supported here: {kinds}.",
-                remedy="Choose another quantization of this model.",
-            )
+    for item in wanted:
+        for source in item.sources:
+            _check(checkpoint, source, VECTOR_FORMATS if isinstance(item, Vector) else FORMATS)
+
+
+def _check(checkpoint: Checkpoint, source: Source, formats: Collection[str]) -> None:
+    name = checkpoint.name
+    tensor = checkpoint.tensors.get(source.tensor)
+    if tensor is None:
+        if source.optional:
+            return
+        raise CorruptModel(f"{name}: tensor '{source.tensor}' is missing.", remedy="Download the file again.")
+    found = tensor.shape if len(tensor.shape) > 1 else (1, *tensor.shape)
+    if found != (source.rows, source.cols):
+        shape = (source.rows, source.cols)
+        raise CorruptModel(f"{name}: tensor '{source.tensor}' has shape {found}, the metadata says {shape}.")
+    if tensor.type.format not in formats:
+        kinds = [kind.name for kind in TENSOR_TYPES if kind.format in formats]
+        raise UnsupportedModel(
+            f"{name}: tensor '{source.tensor}' is {tensor.type.name}; supported here: {', '.join(kinds)}.",
+            remedy="Choose another quantization of this model.",
+        )
 
 
 def place(
-    checkpoint: Checkpoint, stacks: Sequence[Stack], memory: Memory
-) -> tuple[Weights, dict[str, tuple[Weight, int]]]:
-    """Allocate all weights. Returns them by stack, and per tensor its weight and first row in it."""
-    caps = memory.device.caps
-    placed: dict[str, tuple[Placed, ...]] = {}
-    targets: dict[str, tuple[Weight, int]] = {}
-    for stack in stacks:
-        parts: list[Placed] = []
-        row = 0
-        for group in _neighbours(checkpoint, stack):
-            rows = sum(source.rows for source in group)
-            kind = checkpoint.tensors[group[0].tensor].type.format
-            assert kind is not None  # check() has seen to it
-            weight = allocate(memory, caps, kind, rows, group[0].cols, "weights")
-            parts.append(Placed(weight, row))
-            first = 0
-            for source in group:
-                targets[source.tensor] = (weight, first)
-                first += source.rows
-            row += rows
-        if parts:
-            placed[stack.name] = tuple(parts)
-    return placed, targets
+    checkpoint: Checkpoint, wanted: Sequence[Stack | Vector], memory: Memory
+) -> tuple[Weights, dict[str, Target]]:
+    """Allocate everything. Returns it by name, and where each tensor goes."""
+    targets: dict[str, Target] = {}
+    matrices: dict[str, tuple[Placed, ...]] = {}
+    vectors: dict[str, Buffer] = {}
+    for item in wanted:
+        if isinstance(item, Vector):
+            if any(source.tensor in checkpoint.tensors for source in item.sources):
+                vectors[item.name] = _place_vector(item, memory, targets)
+        elif parts := _place_stack(checkpoint, item, memory, targets):
+            matrices[item.name] = tuple(parts)
+    return Weights(matrices, vectors), targets
+
+
+def _place_vector(item: Vector, memory: Memory, targets: dict[str, Target]) -> Buffer:
+    buffer = allocate_vector(memory, sum(source.cols for source in item.sources), "weights")
+    first = 0
+    for source in item.sources:
+        targets[source.tensor] = Target(item, buffer, first)
+        first += source.cols
+    return buffer
+
+
+def _place_stack(checkpoint: Checkpoint, item: Stack, memory: Memory, targets: dict[str, Target]) -> list[Placed]:
+    parts: list[Placed] = []
+    row = 0
+    for group in _neighbours(checkpoint, item):
+        rows = sum(source.rows for source in group)
+        kind = checkpoint.tensors[group[0].tensor].type.format
+        assert kind is not None  # check() has seen to it
+        weight = allocate(memory, memory.device.caps, kind, rows, group[0].cols, "weights")
+        parts.append(Placed(weight, row))
+        first = 0
+        for source in group:
+            targets[source.tensor] = Target(item, weight, first)
+            first += source.rows
+        row += rows
+    return parts
 
 
 def _neighbours(checkpoint: Checkpoint, stack: Stack) -> list[list[Source]]:
@@ -122,7 +164,7 @@ async def stream(
     device: Device,
     blobs: Blobs,
     tensors: Sequence[Tensor],
-    targets: Mapping[str, tuple[Weight, int]],
+    targets: Mapping[str, Target],
     progress: Callable[[int, int], None],
 ) -> None:
     """Bring every wanted tensor's bytes to its place. progress(done, total) in bytes."""
@@ -150,9 +192,15 @@ async def stream(
         memory.close()
 
 
-def _repack(window: Window, raw: Buffer, targets: Mapping[str, tuple[Weight, int]]) -> list[Call]:
-    def one(piece: Slice) -> list[Call]:
-        weight, first_row = targets[piece.tensor.name]
-        return repack_calls(weight, raw, piece.offset, piece.first_block, piece.blocks, first_row)
+def _repack(window: Window, raw: Buffer, targets: Mapping[str, Target]) -> list[Call]:
+    return [call for piece in window.slices for call in _repack_slice(piece, raw, targets[piece.tensor.name])]
 
-    return [call for piece in window.slices for call in one(piece)]
+
+def _repack_slice(piece: Slice, raw: Buffer, target: Target) -> list[Call]:
+    wanted, place, first = target.wanted, target.place, target.first
+    if isinstance(place, Weight):
+        return repack_calls(place, raw, piece.offset, piece.first_block, piece.blocks, first)
+    assert isinstance(wanted, Vector)
+    assert piece.tensor.type.format
+    numbers = {"factor": wanted.factor, "addend": wanted.addend}
+    return repack_vector(piece.tensor.type.format, raw, piece.offset, place, first, piece.tensor.count, **numbers)
