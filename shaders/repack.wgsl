@@ -12,6 +12,9 @@ struct Params {
   first: u32,       // where the first one goes
   cols: u32,        // K
   blocks: u32,      // in a row
+  file_rows: u32,   // rows of the matrix in the file, and which of them are meant, where it lies transposed
+  column: u32,
+  rows: u32,
 }
 
 @group(0) @binding(0) var<storage, read> raw: array<u32>;

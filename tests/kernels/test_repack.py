@@ -124,8 +124,8 @@ async def test_bytes_held(device):
 async def test_what_cannot_be_allocated(device):
     with workbench(device, max_binding_bytes=1024) as bench:
         held = bench.memory.nbytes
-        with pytest.raises(UnsupportedModel, match="multiple of 32"):
-            allocate(bench.memory, bench.shared.caps, "q4_0", 1, 33, "odd")
+        with pytest.raises(UnsupportedModel, match="multiple of 256"):
+            allocate(bench.memory, bench.shared.caps, "q4_k", 1, 288, "odd")
         with pytest.raises(UnsupportedModel, match="q9_9"):
             allocate(bench.memory, bench.shared.caps, "q9_9", 1, 32, "odd")
         with pytest.raises(OutOfMemory, match="One row"):

@@ -7,7 +7,7 @@ import pytest
 from local_llm.gpu import wgsl
 
 LINE = re.compile(r"^//   (\w+) +(.+?) +(read|read_write|uniform)(?: {2,}.*)?$")
-INCLUDES = {"weight": "q4_1", "raw": "raw_q4_1"}
+INCLUDES = {"weight": "q4_1", "raw": "raw_q4_1", "target": "quantize_q8_0"}
 
 
 def header(text: str) -> list[str]:

@@ -1,24 +1,37 @@
-"""Tensor types of GGUF: how many weights a block holds, how many bytes, and which of our GPU formats decodes it.
+"""How files store tensors: how many weights a block holds, how many bytes, and which of our GPU formats decodes it.
 
-Knows no file and no GPU. Types without a GPU format are listed so that messages can name them.
+Knows no file and no GPU. GGUF's types without a GPU format are listed so that messages can name them; MLC's types are
+pairs, because it keeps the scales in a tensor of their own.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from local_llm.errors import UnsupportedModel
 
 
 @dataclass(frozen=True)
 class TensorType:
-    """One storage type: `block` weights take `nbytes` bytes; `format` is the GPU format, None where there is none."""
+    """One storage type: `block` weights take `nbytes` bytes; `format` is the GPU format, None where there is none.
 
-    name: str  # GGUF's, for example "Q4_1"
-    code: int  # ggml's number in the file
+    piece: what is never cut and counted when a matrix is loaded in pieces. A "row" has ceil(cols / block) blocks; a
+    "group" is block g of all rows, for a matrix that lies transposed.
+    """
+
+    name: str  # the file format's, for example "Q4_1"
+    code: int  # ggml's number in the file; -1 for what no GGUF has
     block: int
     nbytes: int
     format: str | None
+    piece: Literal["block", "row", "group"] = "block"
+    raw: str = ""  # shaders/lib/raw_<raw>.wgsl reads it; "" where that is named as the format
+
+    def piece_bytes(self, rows: int, cols: int) -> int:
+        """Bytes of one piece of a matrix."""
+        count = {"block": 1, "row": -(-cols // self.block), "group": rows}[self.piece]
+        return self.nbytes * count
 
 
 _TABLE = (
@@ -58,10 +71,36 @@ _TABLE = (
     ("Q1_0", 41, 128, 18, None),
 )
 
-TENSOR_TYPES: tuple[TensorType, ...] = tuple(TensorType(*row) for row in _TABLE)
+TENSOR_TYPES: tuple[TensorType, ...] = tuple(
+    TensorType(*row, piece="row" if row[2] == 1 else "block") for row in _TABLE
+)
 BY_CODE: dict[int, TensorType] = {kind.code: kind for kind in TENSOR_TYPES}
 BY_NAME: dict[str, TensorType] = {kind.name: kind for kind in TENSOR_TYPES}
 SUPPORTED_FORMATS: tuple[str, ...] = tuple(kind.name for kind in TENSOR_TYPES if kind.format)
+BY_FORMAT: dict[str, TensorType] = {kind.format: kind for kind in TENSOR_TYPES if kind.format}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An MLC quantization: the types of its q_weight and q_scale."""
+
+    weight: TensorType
+    scale: TensorType
+
+
+def _pair(name: str, format: str, block: int, scale: int, piece: Literal["block", "row", "group"], raw: str) -> Pair:
+    return Pair(
+        TensorType(name, -1, block, 16, format, piece, raw),
+        TensorType(f"{name} scales", -1, block, scale, format, piece, f"{name}_scale"),
+    )
+
+
+MLC_TYPES: dict[str, Pair] = {
+    "q4f16_1": _pair("q4f16_1", "q4f16_1", 32, 2, "block", "q4f16_1"),
+    "q4f32_1": _pair("q4f32_1", "q4f32_1", 32, 4, "block", "q4f16_1"),
+    "q4f16_0": _pair("q4f16_0", "q4f16_1", 32, 2, "group", "q4f16_0"),
+    "q3f16_1": _pair("q3f16_1", "q3f16_1", 40, 2, "row", "q3f16_1"),
+}
 
 
 def require_format(kind: TensorType, tensor: str) -> str:

@@ -14,9 +14,9 @@ _MAX_GAP = 4096  # bytes of a tensor that nobody wants are not fetched; padding 
 
 @dataclass(frozen=True)
 class Slice:
-    """Blocks [first_block, first_block + blocks) of a tensor, `offset` bytes into the window.
+    """Pieces [first_block, first_block + blocks) of a tensor, `offset` bytes into the window.
 
-    A block is the file's for quantized types, and one whole row for F32, F16 and BF16. offset: a multiple of 4.
+    A piece is what its type says (TensorType.piece): for most a block, a row for F32, F16 and BF16.
     """
 
     tensor: Tensor
@@ -35,15 +35,14 @@ class Window:
 
 
 def block_bytes(tensor: Tensor) -> int:
-    """Bytes of what `Slice` counts: a quantized type's block, or a row."""
-    kind = tensor.type
-    return kind.nbytes if kind.block > 1 else kind.nbytes * tensor.shape[-1]
+    """Bytes of what `Slice` counts."""
+    return tensor.type.piece_bytes(math.prod(tensor.shape[:-1]), tensor.shape[-1])
 
 
 def plan_windows(tensors: Iterable[Tensor], window_bytes: int) -> list[Window]:
-    """Windows of at most window_bytes (a multiple of 4) that hold every block of `tensors` once, in file order.
+    """Windows of at most window_bytes (a multiple of 4) that hold every piece of `tensors` once, in file order.
 
-    Raises UnsupportedModel where a row of plain floats is larger than a window.
+    Raises UnsupportedModel where a piece is larger than a window.
     """
     windows: list[Window] = []
     slices: list[Slice] = []
@@ -51,7 +50,7 @@ def plan_windows(tensors: Iterable[Tensor], window_bytes: int) -> list[Window]:
     for tensor in sorted(tensors, key=lambda tensor: tensor.start):
         size = block_bytes(tensor)
         unit = 4 // math.gcd(size, 4)  # blocks between two places where the byte position is a multiple of 4
-        if unit * size > window_bytes:
+        if unit * size + tensor.start % 4 > window_bytes:
             raise UnsupportedModel(
                 f"Tensor '{tensor.name}' has rows of {size} bytes, more than fit into a window of {window_bytes}."
             )
@@ -64,8 +63,8 @@ def plan_windows(tensors: Iterable[Tensor], window_bytes: int) -> list[Window]:
                 windows.append(Window(start, stop, tuple(slices)))
                 slices = []
             if not slices:
-                start = stop = at
-                room = window_bytes // size
+                start, stop = at // 4 * 4, at
+                room = (start + window_bytes - at) // size
                 fits = blocks - first if room >= blocks - first else room // unit * unit
             slices.append(Slice(tensor, first, fits, at - start))
             first += fits

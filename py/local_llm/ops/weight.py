@@ -1,6 +1,6 @@
 """Weight matrices on the GPU: how much they take, how they are split, how a file's bytes are repacked into them.
 
-Knows the block formats (docs/architecture.md), no file formats and no models.
+Knows the block formats (docs/architecture.md) and how files store tensors (formats.quant), no files and no models.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from local_llm.errors import OutOfMemory, UnsupportedModel
+from local_llm.formats.quant import BY_FORMAT, TensorType
 from local_llm.gpu.kernel import Call, Kernel, pack, spread
 from local_llm.gpu.memory import Buffer, Memory
 from local_llm.gpu.ports import Caps
@@ -18,33 +19,36 @@ _LANES = 64  # of repack
 
 @dataclass(frozen=True)
 class Format:
-    """Bytes of one unit, which is `span` blocks of 32 weights: in quants, in scales, and in the file."""
+    """Bytes of one unit, which is `span` blocks of 32 weights: in quants and in scales."""
 
     quants: int
     scales: int
-    file_unit: int  # 0: the file has rows, not blocks
-    file_weight: int = 0  # bytes of a weight in the file, where it has rows
     span: int = 1
 
 
 FORMATS = {
-    "f32": Format(128, 0, 0, 4),
-    "f16": Format(64, 0, 0, 2),
-    "bf16": Format(64, 0, 0, 2),
-    "q8_0": Format(32, 2, 34),
-    "q4_0": Format(16, 2, 18),
-    "q4_1": Format(16, 4, 20),
-    "q5_0": Format(16, 8, 22),
-    "q5_1": Format(16, 8, 24),
-    "iq4_nl": Format(16, 2, 18),
-    "mxfp4": Format(16, 1, 17),
-    "q2_k": Format(80, 4, 84, span=8),
-    "q3_k": Format(112, 0, 110, span=8),
-    "q4_k": Format(144, 0, 144, span=8),
-    "q5_k": Format(176, 0, 176, span=8),
-    "q6_k": Format(208, 4, 210, span=8),
-    "iq4_xs": Format(128, 8, 136, span=8),
+    "f32": Format(128, 0),
+    "f16": Format(64, 0),
+    "bf16": Format(64, 0),
+    "q8_0": Format(32, 2),
+    "q4_0": Format(16, 2),
+    "q4_1": Format(16, 4),
+    "q5_0": Format(16, 8),
+    "q5_1": Format(16, 8),
+    "iq4_nl": Format(16, 2),
+    "mxfp4": Format(16, 1),
+    "q2_k": Format(80, 4, span=8),
+    "q3_k": Format(112, 0, span=8),
+    "q4_k": Format(144, 0, span=8),
+    "q5_k": Format(176, 0, span=8),
+    "q6_k": Format(208, 4, span=8),
+    "iq4_xs": Format(128, 8, span=8),
+    "q4f16_1": Format(16, 2),
+    "q4f32_1": Format(16, 4),
+    "q3f16_1": Format(16, 0),
 }
+QUANTIZABLE = ("q8_0", "q4_0")  # what floats can become while they are loaded
+_FLOATS = {"f32": 0, "f16": 1, "bf16": 2}  # numbers of the kernel quantize
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def allocate(memory: Memory, caps: Caps, format: str, rows: int, cols: int, labe
     """
     layout = _format(format)
     unit = BLOCK * layout.span
-    if layout.file_unit and cols % unit:
+    if layout.span > 1 and cols % unit:
         raise UnsupportedModel(f"'{label}' has rows of {cols} weights; {format} needs a multiple of {unit}.")
     limit = min(caps.max_binding_bytes, caps.max_buffer_bytes)
     row_bytes = max(_sizes(layout, _blocks(cols)))
@@ -122,28 +126,49 @@ def allocate(memory: Memory, caps: Caps, format: str, rows: int, cols: int, labe
 
 
 def repack_calls(
-    weight: Weight, raw: Buffer, byte_offset: int, first_block: int, count: int, first_row: int = 0
+    weight: Weight,
+    raw: Buffer,
+    byte_offset: int,
+    first_piece: int,
+    count: int,
+    first_row: int = 0,
+    *,
+    stored: TensorType | None = None,
+    rows: int = 0,
 ) -> list[Call]:
-    """Turn `count` of the file's blocks at byte `byte_offset` of `raw` into blocks of weight.
+    """Turn `count` pieces at byte `byte_offset` of `raw` into weights.
 
-    first_block: the first one's number in the matrix that begins at row first_row of weight. The blocks are the file's
-    own, of 32 or 256 weights; files keep f32, f16 and bf16 in rows, so for these first_block and count are rows.
-    One call per part that has a share.
+    They are those of a matrix that begins at row first_row of weight: numbers first_piece, first_piece + 1, …
+    stored: how they lie in raw (None: as GGUF stores weight's format), and what a piece is. Floats may become one of
+    QUANTIZABLE. rows: of that matrix, needed where it lies transposed. One call per part that has a share.
     """
-    layout = _format(weight.format)
-    units = weight.blocks // layout.span  # in a row
-    each = 1 if layout.file_unit else units  # our units in one of the file's blocks
-    each_bytes = layout.file_unit or layout.file_weight * weight.cols
-    first = first_row * units + first_block * each
+    stored = stored or BY_FORMAT[weight.format]
+    kernel, extra = _kernel(weight, stored), (0, 0, 0)
+    units = weight.blocks // _format(weight.format).span  # in a row
+    each = units if stored.piece == "row" else 1  # our units in a piece
+    first = first_row * units + first_piece * each
     last = first + count * each
-    kernel = Kernel.of("repack", {"raw": f"raw_{weight.format}"}, LANES=_LANES)
     calls = []
     for part in weight.parts:
         start = part.row_start * units
-        low, high = max(first, start), min(last, start + part.rows * units)
-        if low < high:
-            source = byte_offset + (low - first) // each * each_bytes
-            params = pack(source, high - low, low - start, weight.cols, weight.blocks)
+        if stored.piece == "group":
+            top, bottom = max(first_row, part.row_start), min(first_row + rows, part.row_start + part.rows)
+            low, size, source = top * units + first_piece, count * (bottom - top), byte_offset
+            extra = (rows, top - first_row, bottom - top)
+        else:
+            low = max(first, start)
+            size = min(last, start + part.rows * units) - low
+            source = byte_offset + (low - first) // each * stored.piece_bytes(1, weight.cols)
+        if size > 0:
+            params = pack(source, size, low - start, weight.cols, weight.blocks, *extra)
             buffers = (raw, part.quants, part.scales)
-            calls.append(Call(kernel, buffers, spread(-(-(high - low) // _LANES)), params))
+            calls.append(Call(kernel, buffers, spread(-(-size // _LANES)), params))
     return calls
+
+
+def _kernel(weight: Weight, stored: TensorType) -> Kernel:
+    if stored.format == weight.format:
+        return Kernel.of("repack", {"raw": f"raw_{stored.raw or stored.format}"}, LANES=_LANES)
+    if stored.format not in _FLOATS or weight.format not in QUANTIZABLE:
+        raise UnsupportedModel(f"{stored.name} cannot become {weight.format}; only floats become {QUANTIZABLE}.")
+    return Kernel.of("quantize", {"target": f"quantize_{weight.format}"}, LANES=_LANES, TYPE=_FLOATS[stored.format])
