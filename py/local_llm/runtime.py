@@ -202,16 +202,17 @@ class LocalLLM:
     async def chat(
         self, messages: Sequence[Mapping[str, Any]], *, stream: bool = False, when_busy: str = "wait", **options: Any
     ) -> Reply | Stream:
-        """Answer a conversation: [{"role": "system" | "user" | "assistant", "content": str}, …].
+        """Answer a conversation in OpenAI's form: [{"role": "system" | "user" | "assistant" | "tool", "content"}].
 
-        options: max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty,
-        frequency_penalty, seed, stop, ignore_eos (go on past the model's end token). when_busy: "wait" (in order)
-        or "raise" (Busy).
+        options: tools and template_options (such as enable_thinking) for the chat template; max_tokens, temperature,
+        top_k, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty, seed, stop, ignore_eos (go on past
+        the model's end token). when_busy: "wait" (in order) or "raise" (Busy).
         Returns a Reply, or with stream=True an async generator of Chunks; closing it stops the GPU work.
         """
         loaded = self._require()
+        told = {"tools": options.pop("tools", None), "options": options.pop("template_options", None)}
         checked = read_options(options)
-        return await self._answer(loaded, loaded.dialogue.chat_ids(messages), checked, stream, when_busy)
+        return await self._answer(loaded, loaded.dialogue.chat_ids(messages, **told), checked, stream, when_busy)
 
     async def complete(
         self, prompt: str | Sequence[int], *, stream: bool = False, when_busy: str = "wait", **options: Any

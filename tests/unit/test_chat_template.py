@@ -1,13 +1,17 @@
 """Chat templates: what Hugging Face's environment offers, what is refused, and that none can hang or fill memory."""
 
+import json
+import re
 import time
 import tracemalloc
 
 import pytest
 
 from local_llm.errors import InvalidRequest, UnsupportedModel
-from local_llm.text.chat_template import check_messages, open_template, render
+from local_llm.text.chat_template import open_template, render
+from local_llm.text.messages import check_messages
 from tests.model.tiny import CHATML
+from tests.unit.golden.make_renders import CHATS, GOLDEN, TEMPLATES, TOKENS
 
 USER = [{"role": "user", "content": "Hi"}]
 LLAMA2 = (
@@ -70,6 +74,18 @@ def test_strings_join_replace_format_and_dates():
 
 def test_extra_values_reach_the_template():
     assert once("{{ tools[0].name }}", tools=[{"name": "f"}]) == "f"
+
+
+@pytest.mark.parametrize("chat", CHATS)
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_templates_write_what_transformers_writes(template, chat):
+    values = dict(CHATS[chat]) | TOKENS
+    expected = json.loads(GOLDEN.read_text(encoding="utf-8"))[template][chat]
+    if "error" in expected:
+        with pytest.raises(InvalidRequest, match=re.escape(expected["error"])):
+            render(TEMPLATES[template], values.pop("messages"), **values)
+    else:
+        assert render(TEMPLATES[template], values.pop("messages"), **values) == expected["text"]
 
 
 # Messages

@@ -1,6 +1,7 @@
 """Conversations to ids: control tokens come from the template only, and ordinary text is left as it is."""
 
 import itertools
+import json
 
 import pytest
 from hypothesis import given, settings
@@ -75,12 +76,14 @@ def test_ordinary_text_is_not_marked():
         assert shield.guard_text(text, "\ue000") == text
 
 
-def test_texts_inside_tools_are_shielded_too():
-    source = "{{ tools | tojson }}"
+@pytest.mark.parametrize("options", ["", "(ensure_ascii=true)"])
+def test_texts_inside_tools_are_shielded_too(options):
+    source = f"{{{{ tools | tojson{options} }}}}"
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"a<|im_end|>": ["<|im_start|>é", 5, None]}}}
     chat = dialogue(**{"tokenizer.chat_template": source})
-    ids = chat.chat_ids(user("x"), tools=[{"name": "f", "about": ["<|im_end|>", 5, None]}])
+    ids = chat.chat_ids(user("x"), tools=[tool])
     assert not [token for token in ids if token < len(CONTROL)]
-    assert chat.codec.decode(ids) == '[{"name": "f", "about": ["<|im_end|>", 5, null]}]'
+    assert json.loads(chat.codec.decode(ids)) == [tool]
 
 
 def test_the_mark_is_a_character_that_nobody_used():

@@ -36,6 +36,7 @@ GENERATION = {
     "stop": "stop",
     "ignoreEos": "ignore_eos",
 }
+CHAT = {**GENERATION, "tools": "tools", "templateOptions": "template_options"}
 MEASURE = {
     "promptTokens": "prompt_tokens",
     "newTokens": "new_tokens",
@@ -61,7 +62,7 @@ class Face:
             "switchModel": self._init,
             "retry": lambda: runtime.retry(),
             "unload": lambda: runtime.unload(),
-            "chat": lambda messages, options=None: runtime.chat(messages, **renamed(options, GENERATION)),
+            "chat": lambda messages, options=None: runtime.chat(messages, **renamed(options, CHAT)),
             "complete": lambda prompt, options=None: runtime.complete(prompt, **renamed(options, GENERATION)),
             "logits": lambda ids: runtime.logits(ids),
             "interrupt": lambda: runtime.interrupt(),

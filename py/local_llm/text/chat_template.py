@@ -6,16 +6,16 @@ The template is untrusted, and so are the messages; sandbox.py bounds what the o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import TemplateError
 
 from local_llm.errors import InvalidRequest, UnsupportedModel
+from local_llm.text.messages import check_messages
 from local_llm.text.sandbox import Refused, Sandbox
 from local_llm.text.shield import all_texts
 
-ROLES = ("system", "user", "assistant", "tool")
-_KEYS = frozenset({"role", "content", "name", "tool_call_id"})
 _BROKEN = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
@@ -42,12 +42,16 @@ class ChatTemplate:
 
         Raises InvalidRequest where the template refuses these messages, UnsupportedModel where it fails.
         """
-        values = extra | {
-            "messages": [dict(message) for message in messages],
-            "bos_token": bos_token,
-            "eos_token": eos_token,
-            "add_generation_prompt": add_generation_prompt,
-        }
+        values = (
+            {"tools": None, "documents": None}
+            | extra
+            | {
+                "messages": [dict(message) for message in messages],
+                "bos_token": bos_token,
+                "eos_token": eos_token,
+                "add_generation_prompt": add_generation_prompt,
+            }
+        )
         limit = 4 * sum(map(len, all_texts(values))) + (64 << 10)
         try:
             return self._sandbox.run(self._template, values, limit)
@@ -72,49 +76,38 @@ def open_template(source: object) -> ChatTemplate:
     return ChatTemplate(source)
 
 
-def check_messages(messages: Any) -> list[dict[str, Any]]:
-    """messages with every content as one text. Raises InvalidRequest, which names the message by its number."""
-    if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Sequence):
-        raise InvalidRequest(f"messages must be a list of {{role, content}}, found {type(messages).__name__}.")
-    if not messages:
-        raise InvalidRequest("messages is empty.", remedy='Give at least {"role": "user", "content": "…"}.')
-    return [_check_message(number, message) for number, message in enumerate(messages)]
+@dataclass(frozen=True)
+class Templates:
+    """The templates of one model by name. Most have "default" only; some have another for "tool_use"."""
+
+    sources: Mapping[str, str]
+
+    def choose(self, tools: bool) -> str | None:
+        """The template for a conversation with or without tools; None: the model has none."""
+        usual = self.sources.get("default") or next(iter(self.sources.values()), None)
+        return self.sources.get("tool_use", usual) if tools else usual
 
 
-def _check_message(number: int, message: Any) -> dict[str, Any]:
-    where = f"messages[{number}]"
-    if not isinstance(message, Mapping):
-        raise InvalidRequest(f"{where} must be a dict with role and content, found {type(message).__name__}.")
-    unknown = [str(key) for key in message if key not in _KEYS]
-    if unknown:
-        raise InvalidRequest(
-            f"{where} has the unknown key '{unknown[0][:60]}'.", remedy=f"Known keys: {', '.join(sorted(_KEYS))}."
-        )
-    role = message.get("role")
-    if role not in ROLES:
-        raise InvalidRequest(f"{where} has the role {repr(role)[:60]}.", remedy=f"Known roles: {', '.join(ROLES)}.")
-    for key in ("name", "tool_call_id"):
-        if not isinstance(message.get(key, ""), str):
-            raise InvalidRequest(f"{where}.{key} must be a text, found {type(message[key]).__name__}.")
-    return dict(message) | {"content": _content(where, message.get("content"))}
+def templates_of_gguf(metadata: Mapping[str, Any]) -> Templates:
+    """tokenizer.chat_template, and tokenizer.chat_template.NAME for others."""
+    key = "tokenizer.chat_template"
+    named = {name.removeprefix(f"{key}."): text for name, text in metadata.items() if name.startswith(f"{key}.")}
+    return Templates(_texts({"default": metadata.get(key), **named}))
 
 
-def _content(where: str, content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list | tuple):
-        raise InvalidRequest(f"{where}.content must be a text or a list of texts, found {type(content).__name__}.")
-    texts: list[str] = []
-    for part in content:
-        kind = part.get("type") if isinstance(part, Mapping) else None
-        text = part.get("text") if isinstance(part, Mapping) else None
-        if kind != "text" or not isinstance(text, str):
-            raise InvalidRequest(
-                f"{where}.content holds a part of type {repr(kind)[:60]}; only texts are supported.",
-                remedy='Give parts as {"type": "text", "text": "…"}.',
-            )
-        texts.append(text)
-    return "\n".join(texts)
+def templates_of_config(config: Mapping[str, Any], file: str | None) -> Templates:
+    """Those of tokenizer_config.json, a text or a list of {name, template}; file, chat_template.jinja, counts more."""
+    found = config.get("chat_template")
+    if isinstance(found, list):
+        entries = (entry for entry in found if isinstance(entry, Mapping))
+        found = {str(entry.get("name")): entry.get("template") for entry in entries}
+    elif not isinstance(found, Mapping):
+        found = {"default": found}
+    return Templates(_texts({**found, **({"default": file} if file else {})}))
+
+
+def _texts(found: Mapping[str, Any]) -> dict[str, str]:
+    return {name: text for name, text in found.items() if isinstance(text, str) and text.strip()}
 
 
 def _unusable(error: BaseException) -> UnsupportedModel:

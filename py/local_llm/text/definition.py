@@ -19,7 +19,7 @@ from local_llm.text.pretokenizers import byte_level
 from local_llm.text.vocabulary import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, Vocabulary
 
 _quoted = json.encoder.encode_basestring  # json.dumps of one text, without its set-up
-_NEVER = "\U000f0000never{}"  # stands in a list of tokens where one must not be found
+NEVER = "\U000f0000never{}"  # stands in a list of tokens where one must not be found
 _BYTE_LEVEL_DECODER = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
 _SPACE_TO_MARK = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
 _PREFIX = {"type": "Prepend", "prepend": "\u2581"}
@@ -158,7 +158,7 @@ def _unigram(name: str, metadata: Mapping[str, Any], vocabulary: Vocabulary) -> 
     scores = read_scores(name, metadata, len(vocabulary.tokens)).tolist()
     texts = list(vocabulary.tokens)
     for token in vocabulary.of_types(CONTROL, UNKNOWN, UNUSED):
-        texts[token] = _NEVER.format(token)
+        texts[token] = NEVER.format(token)
     for token in vocabulary.of_types(USER_DEFINED):
         texts[token] = _spelled(vocabulary, token)
     rules = [*_SINGLE_SPACES, _SPACE_TO_MARK, _replace("\u2581+\\z", ""), _PREFIX]

@@ -3,60 +3,106 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from local_llm.errors import InvalidRequest
 from local_llm.gpu.ports import Tokenizer
-from local_llm.text.chat_template import ChatTemplate, check_messages, open_template
+from local_llm.text.chat_template import Templates, open_template, templates_of_config, templates_of_gguf
+from local_llm.text.conversation import Conversation
 from local_llm.text.definition import tokenizer_json
+from local_llm.text.fallback import fallback_template
+from local_llm.text.folder import TokenizerFiles, read_folder
 from local_llm.text.gguf_vocabulary import read_vocabulary
+from local_llm.text.messages import check_messages, check_options, check_tools
 from local_llm.text.shield import Shield, all_texts, choose_mark
 from local_llm.text.stops import StopMatcher
 from local_llm.text.stream_decoder import StreamDecoder
 from local_llm.text.tokenizer import TextCodec
 
+_NAMES = ("general.name", "general.basename", "general.finetune")
+
+
+class Template(Protocol):
+    """What renders checked messages: see chat_template.ChatTemplate and conversation.Conversation."""
+
+    def render(self, messages: Sequence[Mapping[str, Any]], **extra: Any) -> str: ...
+
 
 async def open_dialogue(
-    name: str, metadata: Mapping[str, Any], open_tokenizer: Callable[[bytes], Awaitable[Tokenizer]]
+    name: str, source: Mapping[str, Any] | TokenizerFiles, open_tokenizer: Callable[[bytes], Awaitable[Tokenizer]]
 ) -> Dialogue:
-    """The dialogue of the GGUF file `name`. Raises UnsupportedModel or CorruptModel."""
-    vocabulary = read_vocabulary(name, metadata)
-    tokenizer = await open_tokenizer(tokenizer_json(metadata, name))
-    return Dialogue(TextCodec(vocabulary, tokenizer), metadata.get("tokenizer.chat_template"))
+    """The dialogue of the model `name`. source: a GGUF's metadata, or the files of a folder.
+
+    Raises UnsupportedModel or CorruptModel.
+    """
+    conversation = None
+    if isinstance(source, TokenizerFiles):
+        vocabulary, definition = read_folder(name, source)
+        templates, names = templates_of_config(source.config, source.chat_template), name
+        conversation = Conversation(source.conversation) if source.conversation else None
+    else:
+        vocabulary, definition = read_vocabulary(name, source), tokenizer_json(source, name)
+        templates, names = templates_of_gguf(source), " ".join([name, *(str(source.get(key, "")) for key in _NAMES)])
+    if not templates.sources and conversation is None:
+        fallback = fallback_template(names, vocabulary.control)
+        templates = Templates({"default": fallback} if fallback else {})
+    return Dialogue(TextCodec(vocabulary, await open_tokenizer(definition)), templates, conversation)
 
 
 class Dialogue:
-    """One model's words: prompts in, answers out. template: Jinja, or anything else where the file has none."""
+    """One model's words: prompts in, answers out. conversation: what renders where there is no Jinja template."""
 
-    def __init__(self, codec: TextCodec, template: object) -> None:
+    def __init__(self, codec: TextCodec, templates: Templates, conversation: Conversation | None = None) -> None:
         self.codec = codec
-        self.stop_ids: frozenset[int] = codec.vocabulary.ends
-        self._source = template
-        self._template: ChatTemplate | None = None
+        stops = conversation.stop_ids if conversation else ()
+        self.stop_ids: frozenset[int] = codec.vocabulary.ends.union(stops)
+        self._stop_texts = conversation.stop_texts if conversation else ()
+        self._templates = templates
+        self._conversation = conversation
+        self._opened: dict[str, Template] = {}
         self._shield = Shield(codec.vocabulary.control)
 
-    def chat_ids(self, messages: Any, **extra: Any) -> list[int]:
-        """Ids of a conversation, ready for the assistant's answer; extra goes to the template (tools, …).
+    @property
+    def can_chat(self) -> bool:
+        """Whether the model has a chat template, its own or one that is known to fit."""
+        return bool(self._templates.sources) or self._conversation is not None
+
+    def chat_ids(self, messages: Any, *, tools: Any = None, options: Any = None) -> list[int]:
+        """Ids of a conversation, ready for the assistant's answer. tools, and options by name, go to the template.
 
         What a message says stays text: control tokens come from the template only. Raises InvalidRequest,
         UnsupportedModel.
         """
         checked = check_messages(messages)
+        values = check_options(options)
+        offered = check_tools(tools)
+        if offered is not None:
+            values["tools"] = offered
         vocabulary = self.codec.vocabulary
-        if self._template is None:
-            self._template = open_template(self._source)
-        mark = choose_mark(str(self._source), *vocabulary.control, *all_texts(checked), *all_texts(extra))
+        source, template = self._template(offered is not None)
+        mark = choose_mark(source, *vocabulary.control, *all_texts(checked), *all_texts(values))
         guarded = [
             {key: value if key == "role" else self._shield.guard(value, mark) for key, value in message.items()}
             for message in checked
         ]
-        rendered = self._template.render(
+        rendered = template.render(
             guarded,
             bos_token=vocabulary.text(vocabulary.bos),
             eos_token=vocabulary.text(vocabulary.eos),
-            **self._shield.guard(extra, mark),
+            **self._shield.guard(values, mark),
         )
-        return self.codec.encode_prompt(rendered, mark=mark)
+        escaped = f"\\u{ord(mark):04x}"  # what tojson(ensure_ascii=true) makes of the mark
+        return self.codec.encode_prompt(rendered.replace(escaped, mark), mark=mark)
+
+    def _template(self, tools: bool) -> tuple[str, Template]:
+        """The template's source and the template, compiled once."""
+        source = self._templates.choose(tools)
+        if source is None and self._conversation is not None:
+            return "", self._conversation
+        key = source or ""
+        if key not in self._opened:
+            self._opened[key] = open_template(source)
+        return key, self._opened[key]
 
     def completion_ids(self, prompt: Any) -> list[int]:
         """Ids of a text to continue. Its author is the developer: control tokens in it count as such."""
@@ -64,9 +110,15 @@ class Dialogue:
             raise InvalidRequest(f"The prompt must be a text, found {type(prompt).__name__}.")
         return self.codec.encode_prompt(prompt)
 
+    def embedding_ids(self, text: Any) -> list[int]:
+        """Ids of a text to embed, with what the model was trained to see around it. Its control tokens stay text."""
+        if not isinstance(text, str):
+            raise InvalidRequest(f"A text to embed must be a text, found {type(text).__name__}.")
+        return self.codec.encode_whole(text)
+
     def reader(self, stop: Sequence[str] = ()) -> Reader:
         """A fresh reader for one answer."""
-        return Reader(self.codec, stop)
+        return Reader(self.codec, (*stop, *self._stop_texts))
 
 
 class Reader:

@@ -113,12 +113,15 @@ BYTE_LEVEL: dict[str, PreTokenizer] = {
 }
 
 
+_COMMON = ("llama-bpe", "qwen2", "qwen35", "smollm", "tekken", "gpt-4o", "gpt-2", "dbrx", "refact", "deepseek-v3")
+
+
 def byte_level(pre: str) -> PreTokenizer:
     """The entry of `pre`, or UnsupportedModel: another cut would give other ids and a confused model."""
     found = BYTE_LEVEL.get(pre)
     if found is None:
         raise UnsupportedModel(
             f"The file's pre-tokenizer '{pre[:60]}' is not supported.",
-            remedy=f"Supported: {', '.join(sorted(BYTE_LEVEL))}.",
+            remedy=f"Supported are {len(BYTE_LEVEL)}: {', '.join(_COMMON)} and others.",
         )
     return found

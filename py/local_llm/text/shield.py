@@ -34,10 +34,14 @@ class Shield:
         if isinstance(value, str):
             return self.guard_text(value, mark)
         if isinstance(value, Mapping):
-            return {key: self.guard(item, mark) for key, item in value.items()}
+            return {self._guard_key(key, mark): self.guard(item, mark) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.guard(item, mark) for item in value]
         return value
+
+    def _guard_key(self, key: Any, mark: str) -> Any:
+        """Keys that templates ask for by name stay as they are; others may be a person's words."""
+        return self.guard_text(key, mark) if isinstance(key, str) and not key.isidentifier() else key
 
     def guard_text(self, text: str, mark: str) -> str:
         """text, marked behind the first character of what is, or at its ends could become, a control token.
@@ -70,7 +74,7 @@ def all_texts(value: Any) -> list[str]:
     if isinstance(value, str):
         return [value]
     if isinstance(value, Mapping):
-        return [text for item in value.values() for text in all_texts(item)]
+        return [text for pair in value.items() for item in pair for text in all_texts(item)]
     if isinstance(value, list | tuple):
         return [text for item in value for text in all_texts(item)]
     return []

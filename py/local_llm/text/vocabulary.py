@@ -121,7 +121,7 @@ def byte_types(tokens: Sequence[str], types: np.ndarray) -> np.ndarray:
 
 def control_tokens(tokens: Sequence[str], types: np.ndarray) -> dict[str, int]:
     """Text → id of the control tokens; of equal texts the first id counts."""
-    control: dict[str, int] = {tokens[token]: token for token in np.flatnonzero(types == CONTROL)[::-1].tolist()}
+    control = {tokens[token]: token for token in map(int, np.flatnonzero(types == CONTROL)[::-1])}
     control.pop("", None)
     return control
 

@@ -1,0 +1,250 @@
+"""Tokenizers that come as tokenizer.json: ids equal those of the library with the file as it is."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import pytest
+import tokenizers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
+
+from local_llm.errors import CorruptModel, InvalidRequest, UnsupportedModel
+from local_llm.native.tokenizer import open_tokenizer
+from local_llm.text.dialogue import Dialogue, open_dialogue
+from local_llm.text.folder import TokenizerFiles
+from local_llm.text.merges import merges_of_scores
+from tests.conftest import wait
+from tests.model.tiny import CHATML
+from tests.unit.golden_tokenizers import metadata_of
+from tests.unit.texts import texts
+
+CONTROL = ("<s>", "</s>", "<|user|>", "<|im_end|>")
+
+
+def pieces(kind: str) -> tuple[dict[str, int], list[float]]:
+    """A golden vocabulary as Hugging Face would have it, without BERT's phantom spaces."""
+    metadata = metadata_of(kind)
+    vocab = {token: number for number, token in enumerate(metadata["tokenizer.ggml.tokens"])}
+    return vocab, [float(score) for score in metadata.get("tokenizer.ggml.scores", ())]
+
+
+def parts(merge: str) -> tuple[str, str]:
+    left, right = merge.split(" ")
+    return left, right
+
+
+def sentence_piece(scheme: str) -> tokenizers.Tokenizer:
+    """Llama's: "legacy" puts a space before every stretch of text, "first" only before the first."""
+    vocab, _ = pieces("llama")
+    normal = {
+        text: token for text, token in vocab.items() if metadata_of("llama")["tokenizer.ggml.token_type"][token] == 1
+    }
+    merges = [parts(merge) for merge in merges_of_scores(normal, metadata_of("llama")["tokenizer.ggml.scores"])]
+    built = tokenizers.Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    if scheme == "legacy":
+        built.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    else:
+        built.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme=scheme, split=False)
+    built.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    built.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", vocab["<s>"])])
+    return built
+
+
+def byte_level(pre: str) -> tokenizers.Tokenizer:
+    metadata = metadata_of(pre)
+    vocab = {token: number for number, token in enumerate(metadata["tokenizer.ggml.tokens"])}
+    merges = [parts(merge) for merge in metadata["tokenizer.ggml.merges"]]
+    built = tokenizers.Tokenizer(models.BPE(vocab, merges))
+    built.normalizer = normalizers.NFC()
+    built.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    built.decoder = decoders.ByteLevel()
+    return built
+
+
+def unigram() -> tokenizers.Tokenizer:
+    vocab, scores = pieces("t5")
+    built = tokenizers.Tokenizer(models.Unigram(list(zip(vocab, scores, strict=True)), unk_id=0))
+    built.normalizer = normalizers.Replace(tokenizers.Regex(" {2,}"), " ")
+    built.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme="always")
+    return built
+
+
+def word_piece() -> tokenizers.Tokenizer:
+    tokens = metadata_of("bert")["tokenizer.ggml.tokens"]
+    words = [
+        text[1:] if text[0] == "▁" else text if text[0] == "[" and len(text) > 1 else f"##{text}" for text in tokens
+    ]
+    vocab = {word: number for number, word in enumerate(words)}
+    built = tokenizers.Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+    built.normalizer = normalizers.BertNormalizer()
+    built.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    built.post_processor = processors.BertProcessing(("[SEP]", vocab["[SEP]"]), ("[CLS]", vocab["[CLS]"]))
+    built.add_special_tokens(["[CLS]", "[SEP]", "[PAD]", "[MASK]"])
+    return built
+
+
+BUILDERS = {
+    "sentence piece, legacy": lambda: sentence_piece("legacy"),
+    "sentence piece, first": lambda: sentence_piece("first"),
+    "sentence piece, never": lambda: sentence_piece("never"),
+    "byte level": lambda: byte_level("gpt-2"),
+    "unigram": unigram,
+    "word piece": word_piece,
+}
+CONFIG = {"bos_token": "<s>", "eos_token": {"content": "</s>"}, "chat_template": CHATML}
+
+
+@cache
+def original(kind: str) -> tokenizers.Tokenizer:
+    built = BUILDERS[kind]()
+    if kind != "word piece":
+        built.add_special_tokens(
+            [*CONTROL[:2], AddedToken("<|user|>", rstrip=True), AddedToken("<|im_end|>", lstrip=True)]
+        )
+        built.add_tokens([AddedToken("<think>", normalized=False), AddedToken("two  words", normalized=False)])
+    built.enable_truncation(8)
+    built.enable_padding()
+    return built
+
+
+@cache
+def reference(kind: str) -> tokenizers.Tokenizer:
+    built = tokenizers.Tokenizer.from_str(original(kind).to_str())
+    built.no_truncation()
+    built.no_padding()
+    return built
+
+
+@cache
+def dialogue(kind: str, **changes: Any) -> Dialogue:
+    files = TokenizerFiles(original(kind).to_str().encode(), CONFIG | changes)
+    return wait(open_dialogue("folder", files, open_tokenizer))
+
+
+def plain(text: str) -> bool:
+    return not any(token in text for token in (*CONTROL, "[CLS]", "[MASK]", "<unk>"))
+
+
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_ids_are_those_of_the_file_as_it_is(kind):
+    strings = [text for text in texts() if plain(text)][:700]
+    codec = dialogue(kind).codec
+    differ = [
+        t for t in strings if codec.encode(t, special=False) != reference(kind).encode(t, add_special_tokens=False).ids
+    ]
+    assert not differ
+
+
+@pytest.mark.parametrize("kind", list(BUILDERS)[:5])
+def test_control_tokens_in_prompts_are_those_of_the_file(kind):
+    words = [text for text in texts(60) if plain(text)]
+    for number in range(len(words) - 3):
+        a, b, c = words[number : number + 3]
+        text = f"<s>{a}<|user|> \n{b} <|im_end|>{c}</s><|user|>{a}<think>{b}two  words"
+        codec = dialogue(kind).codec
+        assert codec.encode(text, special=True) == reference(kind).encode(text, add_special_tokens=False).ids
+
+
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_control_tokens_that_people_type_stay_text(kind):
+    control = dialogue(kind).codec.vocabulary.control
+    for text in (*control, "a".join(control)):
+        ids = dialogue(kind).codec.encode(text, special=False)
+        assert not set(ids) & set(control.values())
+
+
+@pytest.mark.parametrize("kind", ["sentence piece, first", "word piece"])
+def test_what_the_file_puts_around_a_text_is_put(kind):
+    for text in ("Alle Menschen sind frei", "a"):
+        assert dialogue(kind).embedding_ids(text) == reference(kind).encode(text).ids
+
+
+def test_bos_follows_the_config_then_the_post_processor():
+    assert dialogue("sentence piece, first").codec.vocabulary.add_bos
+    assert not dialogue("sentence piece, first", add_bos_token=False).codec.vocabulary.add_bos
+    assert not dialogue("byte level").codec.vocabulary.add_bos
+    assert dialogue("byte level", tokenizer_class="LlamaTokenizerFast").codec.vocabulary.add_bos
+
+
+@pytest.mark.parametrize("kind", list(BUILDERS)[:4])
+def test_texts_read_back(kind):
+    codec = dialogue(kind).codec
+    for text in ("Würde und 漢字 😀\n x", "two   words  "):
+        assert codec.decode(codec.encode(text, special=False)).lstrip(" ") == text
+
+
+def test_ends_are_the_files_and_the_callers():
+    found = dialogue("byte level")
+    control = found.codec.vocabulary.control
+    assert found.stop_ids == {control["</s>"], control["<|im_end|>"]}
+    files = TokenizerFiles(original("byte level").to_str().encode(), CONFIG, stop_ids=(7,))
+    assert 7 in wait(open_dialogue("folder", files, open_tokenizer)).stop_ids
+
+
+def test_templates_by_name_by_file_or_none():
+    made = original("byte level").to_str().encode()
+    named = [{"name": "default", "template": "D"}, {"name": "tool_use", "template": "{{ tools[0].function.name }}"}]
+    tools = [{"type": "function", "function": {"name": "lookup"}}]
+    user = [{"role": "user", "content": "x"}]
+
+    def words(files: TokenizerFiles, **options: Any) -> str:
+        found = wait(open_dialogue("folder", files, open_tokenizer))
+        return found.codec.decode(found.chat_ids(user, **options))
+
+    assert words(TokenizerFiles(made, {"chat_template": named})) == "D"
+    assert words(TokenizerFiles(made, {"chat_template": named}), tools=tools) == "lookup"
+    assert words(TokenizerFiles(made, {"chat_template": "old"}, chat_template="file")) == "file"
+    with pytest.raises(InvalidRequest, match="base model"):
+        words(TokenizerFiles(made, {}))
+
+
+def test_a_wide_template_comes_before_mlcs_and_mlcs_before_none():
+    made = original("byte level").to_str().encode()
+    conversation = {
+        "roles": {"user": "U", "assistant": "A"},
+        "seps": ["\n"],
+        "role_content_sep": ": ",
+        "role_empty_sep": ":",
+        "stop_str": ["U:"],
+        "stop_token_ids": [5],
+    }
+    files = TokenizerFiles(made, {}, conversation=conversation)
+    found = wait(open_dialogue("folder", files, open_tokenizer))
+    assert found.codec.decode(found.chat_ids([{"role": "user", "content": "x"}])) == "U: x\nA:"
+    assert 5 in found.stop_ids
+    reader = found.reader()
+    reader.feed(found.codec.encode("yes\nU: no", special=False))
+    assert (reader.text, reader.stopped) == ("yes\n", True)
+    both = wait(open_dialogue("folder", TokenizerFiles(made, CONFIG, conversation=conversation), open_tokenizer))
+    assert "user\nx" in both.codec.decode(both.chat_ids([{"role": "user", "content": "x"}]))
+
+
+BAD = {
+    "no JSON": b"<html>",
+    "a list": b"[]",
+    "no model": b"{}",
+    "no vocabulary": b'{"model": {"type": "BPE", "merges": []}}',
+    "ids that are texts": b'{"model": {"type": "BPE", "merges": [], "vocab": {"a": "b"}}}',
+    "a huge id": b'{"model": {"type": "BPE", "merges": [], "vocab": {"a": 99999999999}}}',
+    "an empty vocabulary": b'{"model": {"type": "BPE", "merges": [], "vocab": {}}}',
+    "added tokens without ids": b'{"model": {"type": "BPE", "merges": [], "vocab": {"a": 0}}, "added_tokens": [{}]}',
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_broken_file_is_a_typed_error(case):
+    with pytest.raises(CorruptModel, match=r"folder: tokenizer\.json"):
+        wait(open_dialogue("folder", TokenizerFiles(BAD[case]), open_tokenizer))
+
+
+def test_an_unknown_type_is_named():
+    with pytest.raises(UnsupportedModel, match="WordLevel"):
+        wait(
+            open_dialogue(
+                "folder",
+                TokenizerFiles(json.dumps({"model": {"type": "WordLevel", "vocab": {}}}).encode()),
+                open_tokenizer,
+            )
+        )
