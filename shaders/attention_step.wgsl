@@ -6,17 +6,18 @@
 //   Every workgroup norms (NORM as in qk_norm) and rotates its own q and k, rounds k and v as the cache does and takes
 //   the newest position from them: none waits for another. The first head of each group writes them to the cache. Then
 //   chunks of LANES positions: each lane scores one, then the lanes divide into E/8 columns and SLICES slices. Online
-//   softmax.
+//   softmax. With S > 1 a workgroup takes one of S parts of the positions, and lib/parted_input.wgsl joins them: y is
+//   then [H, S, E] of weighted sums, not divided, then [H, S, 4] of (highest score, sum of weights, 0, 0).
 //
 //   qkv      f32 [1, (H + 2K) E]   read         not rotated
 //   rope     f32 [P, ROPE/2, 2]    read         cos, sin
 //   gains    f32                   read         as in qk_norm; used with NORM
 //   k_cache  u32 [K, C, E/2]       read_write   f16 pairs
 //   v_cache  u32 [K, C, E/2]       read_write   f16 pairs
-//   y        f32 [1, H E]          read_write
+//   y        f32 [1, H E]          read_write   with S > 1 [H S (E + 4)]
 //   step     Step                  read
 //   params   Params                uniform
-//   grid     (H, 1, 1)             one workgroup per head
+//   grid     (H, S, 1)             one workgroup per head and part
 
 //#include step
 //#include order
@@ -104,13 +105,20 @@ fn value(row: u32, column: u32) -> mat2x4<f32> {
 }
 
 @compute @workgroup_size(LANES)
-fn attention_step(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn attention_step(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let head = group.x;
   let sharers = params.heads / params.kv_heads;
   let row = head / sharers * params.context;
   let newest = within(step.position + 1, params.context) - 1;
-  let start = first_seen(step.position, params.window);
-  let ring = ring_start(start, params.context);
+  let first = first_seen(step.position, params.window);
+  let ring = ring_start(first, params.context);
+  let share = (newest - first) / groups.y + 1;
+  let start = first + group.y * share;
+  let end = min(start + share, newest + 1);
   let column = lane % COLUMNS;
   let slice = lane / COLUMNS;
   if (NORM > 0) {
@@ -118,7 +126,7 @@ fn attention_step(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
   }
   prepare(head, head / sharers, lane);
   workgroupBarrier();
-  if (head % sharers == 0 && lane < COLUMNS && step.position == newest) {
+  if (head % sharers == 0 && lane < COLUMNS && step.position == newest && start < end && end == newest + 1) {
     let own = row + slot(newest, ring, params.context);
     k_cache[own * COLUMNS + lane] = new_k[lane];
     v_cache[own * COLUMNS + lane] = new_v[lane];
@@ -127,9 +135,9 @@ fn attention_step(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
   var highest = MASKED;
   var sum = 0.0;
   var total = mat2x4<f32>();
-  for (var base = start; base <= newest; base += LANES) {
+  for (var base = start; base < end; base += LANES) {
     var one = MASKED;
-    if (base + lane <= newest) {
+    if (base + lane < end) {
       one = capped(vec4(score(row + slot(base + lane, ring, params.context), base + lane == newest)), params.softcap).x;
       atomicMax(&top, order(one));
     }
@@ -142,7 +150,7 @@ fn attention_step(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
     sum *= fade;
     total = total * fade;
     if (slice < SLICES) {
-      let count = min(LANES, newest - base); // all but the newest
+      let count = min(LANES, min(end, newest) - base); // all but the newest
       var i = slice;
       for (; i + 3 * SLICES < count; i += 4 * SLICES) { // four loads on their way at once
         let w = vec4(weights[i], weights[i + SLICES], weights[i + 2 * SLICES], weights[i + 3 * SLICES]);
@@ -155,7 +163,7 @@ fn attention_step(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
         sum += weights[i];
         total += weights[i] * value(row + slot(base + i, ring, params.context), column);
       }
-      if (slice == 0 && newest - base < LANES) {
+      if (slice == 0 && end == newest + 1 && newest - base < LANES) {
         let v = new_v[column];
         sum += weights[newest - base];
         total += weights[newest - base] * mat2x4(halves(v.xy), halves(v.zw));
@@ -170,7 +178,12 @@ fn attention_step(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
       total += partial[other];
       sum += partial_sum[other];
     }
-    y[2 * (head * COLUMNS + lane)] = total[0] / sum;
-    y[2 * (head * COLUMNS + lane) + 1] = total[1] / sum;
+    let part = head * groups.y + group.y;
+    let divisor = select(1.0, sum, groups.y == 1);
+    y[2 * (part * COLUMNS + lane)] = total[0] / divisor;
+    y[2 * (part * COLUMNS + lane) + 1] = total[1] / divisor;
+    if (groups.y > 1 && lane == 0) {
+      y[2 * groups.x * groups.y * COLUMNS + part] = vec4(highest, sum, 0, 0);
+    }
   }
 }

@@ -5,6 +5,7 @@
 // vectors. The norm's factor 1 / sqrt(mean(x^2) + eps) is left to the end. Uses quants, scales, x, norm, params.
 
 //#include weight
+//#include input
 
 override NORM: bool = false;
 override LANES: u32 = 32; // a multiple of 4
@@ -23,7 +24,7 @@ fn stage(first: u32, local: u32) -> f32 {
   for (var i = local; i < LANES * 8; i += SIZE) {
     let at = first * 8 + i;
     let col = vec4<u32>(at * 4) + vec4<u32>(0, 1, 2, 3);
-    var values = select(vec4<f32>(), x[at], col < vec4<u32>(params.cols));
+    var values = select(vec4<f32>(), input(at), col < vec4<u32>(params.cols));
     if (NORM) {
       sum += dot(values, values);
       values *= norm[at];

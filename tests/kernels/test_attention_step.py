@@ -3,13 +3,25 @@
 import numpy as np
 import pytest
 
-from local_llm.ops.attention import Cache, Heads, rope_attention
+from local_llm.ops.attention import MOST_PARTS, Cache, Heads, parts_for, rope_attention
+from local_llm.ops.linear import Parts
 from tests.kernels.calls import bench
 from tests.reference import attention as reference
 from tests.reference import tolerance
 
 
-async def run(device, shape: Heads, position: int):
+def joined(raw: np.ndarray, left: Parts | None, shape: Heads) -> np.ndarray:
+    """[1, H, E] of what the kernel leaves."""
+    if left is None:
+        return raw[: shape.heads * shape.width].reshape(1, shape.heads, shape.width)
+    parts = left.count
+    sums = raw[: shape.heads * parts * shape.width].reshape(shape.heads, parts, shape.width)
+    rest = raw[sums.size : sums.size + 4 * shape.heads * parts].reshape(shape.heads, parts, 4)
+    weights = np.exp(rest[..., 0] - rest[..., 0].max(axis=1, keepdims=True))
+    return (sums * weights[..., None]).sum(1)[None] / (weights * rest[..., 1]).sum(1)[None, :, None]
+
+
+async def run(device, shape: Heads, position: int, reach: int = 0):
     """Output and reference [H, E], then the caches as they are and as they should be."""
     rng = np.random.default_rng([position, shape.width])
     qkv = rng.standard_normal((1, shape.heads + 2 * shape.kv_heads, shape.width), np.float32)
@@ -25,17 +37,17 @@ async def run(device, shape: Heads, position: int):
 
     with bench(device, False) as b:
         out, cache = (
-            b.upload(np.full((shape.heads, shape.width), np.nan, np.float32)),
+            b.upload(np.full((2 * MOST_PARTS, shape.heads, shape.width), np.nan, np.float32)),
             Cache(b.upload(hold(k)), b.upload(hold(v))),
         )
         rope = b.upload(table) if shape.rope_width else b.shared.dummy
         b.set_step(position, 1)
-        calls = rope_attention(
-            b.shared, 1, shape, b.upload(qkv), rope, cache, out, b.upload(gains) if gains is not None else None
-        )
+        gain = b.upload(gains) if gains is not None else None
+        calls = rope_attention(b.shared, 1, shape, b.upload(qkv), rope, cache, out, gain, reach)
         assert [call.kernel.name for call in calls] == ["attention_step"]
         await b.run(calls)
-        y = await b.read(out, (1, shape.heads, shape.width))
+        raw = await b.read(out, (2 * MOST_PARTS * shape.heads * shape.width,))
+        y = joined(raw, parts_for(b.shared, 1, shape, reach), shape)
         after = [await b.read(buffer, hold(k).shape, np.float16) for buffer in (cache.k, cache.v)]
     normed = reference.qk_norm(qkv, shape.heads, gains, shape.norm, shape.eps) if gains is not None else qkv
     turned = reference.rotate(normed, table[position : position + 1], shape.interleaved)
@@ -87,3 +99,12 @@ async def test_norms_of_q_and_k(device, norm, interleaved):
 @pytest.mark.parametrize("position", [0, 15, 16, 299, 300, 600, 899, 1000])
 async def test_a_ring_that_begins_anew_anywhere(device, position):
     check(*await run(device, Heads(4, 2, 32, 32, 300, True, 0.2, window=290, ring=True), position))
+
+
+@pytest.mark.parametrize("reach", [128, 512, 1024, 4096, 5000])
+async def test_parts(device, reach):
+    shape = Heads(3, 1, 64, 64, 5000, True, 0.125)
+    for position in (0, 2, 3, 40, 130, 600):  # fewer positions than parts, parts of one chunk and of several
+        check(*await run(device, shape, position, reach))
+    ring = Heads(3, 1, 64, 64, 96, False, 0.125, window=80, softcap=2.0, ring=True)
+    check(*await run(device, ring, 300, reach))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from local_llm.ops.linear import matvec
+from local_llm.ops.linear import Parts, matvec
 from tests.kernels.workbench import workbench
 from tests.reference import quant, tolerance
 from tests.reference.linear import linear
@@ -73,3 +73,23 @@ async def test_split_weight_and_many_workgroups(device, software):
             split = bench.limited(max_binding_bytes=rows_per_part * 3 * 16)
             await check(split, "q4_0", 70, 96, norm=True, bias=True, add=True, offset=2)
         await check(bench.limited(max_workgroups=7), "q4_0", 1000, 32, norm=True, bias=True, add=True)
+
+
+@pytest.mark.parametrize("parts", [4, 8, 16])
+async def test_input_in_parts(device, parts):
+    heads, width, rows = 3, 32, 40
+    rng = np.random.default_rng(parts)
+    sums = rng.standard_normal((heads, parts, width)).astype(np.float32)
+    highest, weights = rng.normal(0, 9, (heads, parts)), rng.uniform(0.1, 90, (heads, parts))
+    sums[:, -1], highest[:, -1], weights[:, -1] = 0, -1e30, 0  # a part without positions
+    scores = np.stack([highest, weights, 0 * weights, 0 * weights], -1).astype(np.float32)
+    factor = np.exp(highest - highest.max(1, keepdims=True))
+    x = (sums * factor[..., None]).sum(1) / (weights * factor).sum(1)[:, None]
+    with workbench(device, software=False) as bench:
+        data = quant.random_weights(rng, "q4_0", rows, heads * width)
+        weight = await bench.weight("q4_0", data, heads * width)
+        raw, y = bench.buffer(np.concatenate([sums.ravel(), scores.ravel()])), bench.buffer(np.zeros(rows, np.float32))
+        await bench.run(matvec(bench.shared, weight, raw, y, parts=Parts(parts, width)))
+        got = await bench.read(y, rows)
+    expected = linear(quant.decode("q4_0", data), x.reshape(1, -1).astype(np.float32))[0]
+    np.testing.assert_allclose(got, expected, **tolerance.DOT)

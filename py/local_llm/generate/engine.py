@@ -11,7 +11,7 @@ import math
 import struct
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from local_llm.gpu.memory import Memory
 from local_llm.gpu.plan import Compiler
 from local_llm.gpu.ports import Handle
 from local_llm.models.model import Model
+from local_llm.ops.attention import REACHES
 from local_llm.ops.elementwise import last_row
 from local_llm.ops.sampling import SamplerBuffers, SamplingParams, allocate_sampler, pack_sampling, sample
 
@@ -82,7 +83,10 @@ class Engine:
 
     async def prepare(self) -> None:
         """Compile every kernel that any request can need, all at once."""
-        calls = self._decode_calls(SamplingParams())
+        calls = self._prefill_calls(1, SamplingParams())
+        for reach in REACHES:
+            if reach < self._model.context:
+                calls += self._prefill_calls(1, SamplingParams(), reach)
         for count in {2, 16, self._model.max_chunk}:  # the sizes at which operations change variant
             calls += self._prefill_calls(count, SamplingParams())
         for sampling in (SamplingParams(temperature=1.0), SamplingParams(1.0, top_k=40, repetition_penalty=1.1)):
@@ -150,15 +154,19 @@ class Engine:
         self, request: Request, pending: deque[tuple[int, Awaitable[bytes]]], queued: int, goal: int
     ) -> int:
         """Keep the GPU fed: submit batches of decode steps until enough are in flight. Returns steps queued."""
-        (plan,) = self._plan(("decode", _kind(request.sampling)), 1, lambda: self._decode_calls(request.sampling))
         while len(pending) <= IN_FLIGHT and queued < goal:
             batch = max(1, min(MAX_BATCH, int(BATCH_SECONDS / self._step_seconds)))
             batch = min(batch, goal - queued, RING - queued % RING)
-            self._device.submit(plan, batch)
+            self._device.submit(self._decode_plan(request.sampling, len(request.prompt) + queued + batch), batch)
             pending.append(self._read(queued, batch))
             queued += batch
         self._reach = max(self._reach, len(request.prompt) + queued - 1)
         return queued
+
+    def _decode_plan(self, sampling: SamplingParams, end: int) -> Handle:
+        """One step, for positions below `end`: attention is split by how many there are."""
+        reach = next((most for most in REACHES if end <= most), 0)
+        return self._plan(("decode", _kind(sampling), reach), 1, lambda: self._prefill_calls(1, sampling, reach))[0]
 
     def _read(self, index: int, count: int) -> tuple[int, Awaitable[bytes]]:
         return count, self._device.read(self._ring.handle, 4 * count, 4 * (index % RING))
@@ -208,7 +216,7 @@ class Engine:
         return cached
 
     def _holds_window_before(self, position: int) -> bool:
-        """Whether all that a query at `position` sees is still in the rings, where later positions take earlier places."""
+        """Whether what a query at `position` sees is still in the rings, where later positions take earlier places."""
         rings = [heads for heads in self._model.heads if heads.ring]
         return all(self._reach - ring.context <= max(0, position + 1 - ring.window) for ring in rings)
 
@@ -246,9 +254,9 @@ class Engine:
             self._plans[key] = [self._compiler.record(part) for part in parts]
         return self._plans[key]
 
-    def _prefill_calls(self, count: int, sampling: SamplingParams | None) -> list[Call]:
+    def _prefill_calls(self, count: int, sampling: SamplingParams | None, reach: int = 0) -> list[Call]:
         """One chunk; with `sampling` also the last row's logits and the choice of a token."""
-        model, scratch = self._model, self._model.scratch
+        model, scratch = replace(self._model, reach=reach), self._model.scratch
         calls = model.family.layers(model, count)
         if sampling is None:
             return calls
@@ -257,9 +265,6 @@ class Engine:
             calls += last_row(model.shared, scratch.x, scratch.last, model.config.width)
             x = scratch.last
         return calls + model.family.head(model, x, 1, self._sampler.logits) + self._sample_calls(sampling)
-
-    def _decode_calls(self, sampling: SamplingParams) -> list[Call]:
-        return self._prefill_calls(1, sampling)
 
     def _sample_calls(self, sampling: SamplingParams) -> list[Call]:
         penalties, noise, cut = _kind(sampling)

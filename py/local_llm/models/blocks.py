@@ -8,15 +8,26 @@ from __future__ import annotations
 from local_llm.gpu.kernel import Call
 from local_llm.gpu.memory import Buffer
 from local_llm.models.model import Model
-from local_llm.ops.attention import rope_attention
+from local_llm.ops.attention import parts_for, rope_attention
 from local_llm.ops.elementwise import glu, rms_norm
-from local_llm.ops.linear import matmul, matvec, matvec_glu
+from local_llm.ops.linear import Parts, matmul, matvec, matvec_glu
 
 
 def project(
-    model: Model, tokens: int, name: str, x: Buffer, y: Buffer, *, norm: str = "", add: bool = False
+    model: Model,
+    tokens: int,
+    name: str,
+    x: Buffer,
+    y: Buffer,
+    *,
+    norm: str = "",
+    add: bool = False,
+    parts: Parts | None = None,
 ) -> list[Call]:
-    """y (+)= norm(x) Wᵀ + bias for f32 x [T, cols], y [T, rows]; norm, `name`.bias: where there are any."""
+    """y (+)= norm(x) Wᵀ + bias for f32 x [T, cols], y [T, rows]; norm, `name`.bias: where there are any.
+
+    parts: as for `matvec`, for one token.
+    """
     s, w = model.shared, model.weights
     bias, gain, eps = w.vectors.get(f"{name}.bias"), w.vectors[norm] if norm else None, model.config.eps
     calls: list[Call] = []
@@ -26,19 +37,19 @@ def project(
     for part in w.matrices[name]:
         where = {"row_offset": part.row, "bias_offset": part.row}
         if tokens == 1:
-            calls += matvec(s, part.weight, x, y, norm=gain, eps=eps, bias=bias, add=add, **where)
+            calls += matvec(s, part.weight, x, y, norm=gain, eps=eps, bias=bias, add=add, parts=parts, **where)
         else:
             calls += matmul(s, tokens, part.weight, x, y, y_stride=w.rows(name), bias=bias, add=add, **where)
     return calls
 
 
-def join(model: Model, tokens: int, name: str, y: Buffer, norm: str) -> list[Call]:
+def join(model: Model, tokens: int, name: str, y: Buffer, norm: str, parts: Parts | None = None) -> list[Call]:
     """x += y Wᵀ + bias on the residual stream, or its norm where the model has norms there (post_norm)."""
     a, config = model.scratch, model.config
     if not config.post_norm:
-        return project(model, tokens, name, y, a.x, add=True)
+        return project(model, tokens, name, y, a.x, add=True, parts=parts)
     gain = model.weights.vectors[norm]
-    calls = project(model, tokens, name, y, a.normed)
+    calls = project(model, tokens, name, y, a.normed, parts=parts)
     return calls + rms_norm(model.shared, tokens, a.normed, gain, a.x, config.width, config.eps, add=True)
 
 
@@ -48,8 +59,9 @@ def attend(model: Model, tokens: int, layer: int) -> list[Call]:
     gains = vectors[b + "qk_norm"] if model.config.qk_norm else None
     calls = project(model, tokens, b + "qkv", a.x, a.qkv, norm=b + "attn_norm" if model.config.pre_norm else "")
     heads, rope, cache = model.heads[layer], model.ropes[layer], model.caches[layer]
-    calls += rope_attention(model.shared, tokens, heads, a.qkv, rope, cache, a.attended, gains)
-    return calls + join(model, tokens, b + "attn_output", a.attended, b + "post_attention_norm")
+    calls += rope_attention(model.shared, tokens, heads, a.qkv, rope, cache, a.attended, gains, model.reach)
+    parts = parts_for(model.shared, tokens, heads, model.reach)
+    return calls + join(model, tokens, b + "attn_output", a.attended, b + "post_attention_norm", parts)
 
 
 def feed_forward(model: Model, tokens: int, layer: int) -> list[Call]:

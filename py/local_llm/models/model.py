@@ -20,7 +20,7 @@ from local_llm.gpu.ports import Blobs
 from local_llm.models import weights as loading
 from local_llm.models.config import Attention, Config
 from local_llm.models.rope import Rope, read_divisors, rope_table
-from local_llm.ops.attention import Cache, Heads, cache_bytes
+from local_llm.ops.attention import MOST_PARTS, Cache, Heads, cache_bytes
 from local_llm.ops.shared import Shared
 
 MAX_CHUNK = 256  # most tokens in one prefill step: sets the size of the working buffers
@@ -46,7 +46,7 @@ class Scratch:
     x: Buffer  # [T, D] residual stream
     normed: Buffer  # [T, D]
     qkv: Buffer  # [T, (H + 2K) E]
-    attended: Buffer  # [T, H E]
+    attended: Buffer  # [T, H E], or in parts (ops.attention.rope_attention)
     gate_up: Buffer  # [T, 2F]
     hidden: Buffer  # [T, F]
     last: Buffer  # [D]
@@ -68,6 +68,7 @@ class Model:
     tokens: Buffer
     context: int
     max_chunk: int
+    reach: int = 0  # positions that will be held at most when the calls run (0: all of context)
 
 
 def choose_context(config: Config, wanted: int | None) -> int:
@@ -163,7 +164,7 @@ def _scratch(config: Config, chunk: int, memory: Memory) -> Scratch:
         x=floats(config.width),
         normed=floats(config.width),
         qkv=floats(config.q_rows + 2 * config.kv_rows),
-        attended=floats(config.q_rows),
+        attended=memory.create(4 * max(chunk, 2 * MOST_PARTS) * config.q_rows, "scratch"),
         gate_up=floats(2 * config.ffn_width),
         hidden=floats(config.ffn_width),
         last=memory.create(4 * config.width, "scratch"),

@@ -6,8 +6,14 @@ from dataclasses import dataclass
 
 from local_llm.gpu.kernel import Call, Kernel, pack, spread
 from local_llm.gpu.memory import Buffer
+from local_llm.ops.linear import Parts
 from local_llm.ops.shared import Shared
 
+# Positions that a query sees → into how many parts they are split, with how many lanes each: measured on an H200, see
+# docs/log.md.
+_PARTS = ((128, 1, 128), (512, 4, 128), (1024, 8, 128), (4096, 8, 256), (1 << 32, 16, 256))
+MOST_PARTS = 16
+REACHES = tuple(reach for reach, _, _ in _PARTS[:-1])  # where it pays to split anew
 _ROPE_LANES = 64
 _NORMS = {"": 0, "head": 1, "whole": 2}
 
@@ -88,12 +94,17 @@ def rope_attention(
     cache: Cache,
     y: Buffer,
     gains: Buffer | None = None,
+    reach: int = 0,
 ) -> list[Call]:
-    """`qk_norm` if there are gains, `rope_kv`, `attention`; on a GPU one launch for one token (qkv stays as it is)."""
-    if tokens > 1 or s.caps.software or heads.width % 8:
+    """`qk_norm` if there are gains, `rope_kv`, `attention`; on a GPU one launch for one token (qkv stays as it is).
+
+    reach: how many positions will be held at most, the new one included (0: all that fit). y is f32 [T, H E], or what
+    `matvec` joins where `parts_for` says parts.
+    """
+    if not _in_one_launch(s, tokens, heads):
         normed = qk_norm(s, tokens, heads, qkv, gains) if gains else []
         return normed + rope_kv(s, tokens, heads, qkv, rope, cache) + attention(s, tokens, heads, qkv, cache, y)
-    lanes = 512 if s.caps.max_invocations >= 512 and s.caps.workgroup_bytes >= 32768 else 256
+    parts, lanes = _split(heads, reach)
     kernel = Kernel.of(
         "attention_step",
         LANES=lanes,
@@ -104,7 +115,24 @@ def rope_attention(
         NORM=_NORMS[heads.norm] if gains else 0,
     )
     buffers = (qkv, rope, gains or s.dummy, cache.k, cache.v, y, s.step)
-    return [Call(kernel, buffers, (heads.heads, 1, 1), _numbers(heads))]
+    return [Call(kernel, buffers, (heads.heads, parts, 1), _numbers(heads))]
+
+
+def parts_for(s: Shared, tokens: int, heads: Heads, reach: int = 0) -> Parts | None:
+    """The parts in which `rope_attention` leaves its result for `matvec` to join; None where it joins them itself."""
+    count = _split(heads, reach)[0] if _in_one_launch(s, tokens, heads) else 1
+    return Parts(count, heads.width) if count > 1 else None
+
+
+def _in_one_launch(s: Shared, tokens: int, heads: Heads) -> bool:
+    return tokens == 1 and not s.caps.software and heads.width % 8 == 0
+
+
+def _split(heads: Heads, reach: int) -> tuple[int, int]:
+    """Parts, and lanes of a workgroup."""
+    reach = reach or heads.context
+    seen = min(reach, heads.window or reach)
+    return next((parts, lanes) for most, parts, lanes in _PARTS if seen <= most)
 
 
 def _numbers(heads: Heads) -> bytes:

@@ -16,6 +16,14 @@ ACTIVATIONS = ("silu", "gelu")
 
 
 @dataclass(frozen=True)
+class Parts:
+    """How attention left heads of `width`: as sums over `count` parts of the positions, f32 [H count (width + 4)]."""
+
+    count: int
+    width: int
+
+
+@dataclass(frozen=True)
 class Variant:
     """Which of a kernel's files runs, with which constants, and how many rows of W one workgroup takes."""
 
@@ -36,12 +44,16 @@ def matvec_variant(caps: Caps, weight: Weight) -> Variant:
     if caps.software:
         return _serial(weight, 32)
     # Measured on an H200, see docs/log.md: long matrices have rows to spare, so that a lane shares x among four; short
-    # ones need many lanes a row.
+    # ones need many lanes a row, best of all one for each block.
     if weight.rows >= 8192:
         lanes, teams, rows = 16, 8, 4
+    elif weight.blocks <= 20:
+        lanes, teams, rows = 20, 4, 2
     elif weight.blocks < 32:
         lanes, teams, rows = 16, 8, 2
-    elif weight.blocks < 192:
+    elif 32 < weight.blocks <= 48:
+        lanes, teams, rows = 48, 4, 2
+    elif weight.blocks < 128:
         lanes, teams, rows = 32, 4, 2
     else:
         lanes, teams, rows = 64, 4, 2
@@ -74,19 +86,22 @@ def matvec(
     add: bool = False,
     row_offset: int = 0,
     bias_offset: int = 0,
+    parts: Parts | None = None,
 ) -> list[Call]:
     """y[row_offset:] (+)= W norm(x) (+ bias) for f32 x [K], norm [K]; without norm, of x as it is.
 
-    bias: f32, that of row n at bias_offset + n.
+    bias: f32, that of row n at bias_offset + n. parts: of `parts_for`, where x is what `rope_attention` leaves.
     """
     variant = matvec_variant(s.caps, weight)
+    joined = {"PARTS": parts.count, "VECTORS": parts.width // 4} if parts else {}
     kernel = Kernel.of(
         "matvec" + variant.suffix,
-        {"weight": weight.format},
+        {"weight": weight.format} | ({"input": "parted_input"} if joined else {}),
         NORM=norm is not None,
         BIAS=bias is not None,
         ADD=add,
         **variant.constants,
+        **joined,
     )
     calls = []
     for part in weight.parts:
