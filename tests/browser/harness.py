@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(os.environ.get("LOCAL_LLM_SITE", ROOT / "dist"))
 MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
 QUIET = ("--disable-background-networking", "--disable-component-update", "--no-first-run", "--no-sandbox")
-MANNERS = ("bare", "broken", "short", "slow", "below")
+MANNERS = ("bare", "broken", "short", "slow", "held", "below")
 ADAPTER = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 
 
@@ -38,8 +38,9 @@ class TestServer:
     """The site at `url`; its models under /models/, and beside them paths that misbehave:
 
     /bare/NAME answers without byte ranges, /broken/NAME drops the first long answer midway, /short/NAME always does,
-    /slow/NAME pauses midway, /below/NAME is the site in a folder, /page.gguf is an HTML page. `files` adds small files
-    by path, readable from other origins; `requests` keeps (path, Range header) of GETs.
+    /slow/NAME pauses midway, /held/NAME waits for `go` midway through a request without an end, /below/NAME is the site
+    in a folder, /page.gguf is an HTML page. `files` adds small files by path, readable from other origins; `requests`
+    keeps (path, Range header) of GETs.
     """
 
     __test__ = False  # not a test class
@@ -49,6 +50,7 @@ class TestServer:
         self.model = model
         self.files: dict[str, tuple[str, bytes]] = {"/page.gguf": ("text/html", b"<!doctype html><p>Not a model")}
         self.requests: list[tuple[str, str | None]] = []
+        self.go = threading.Event()
         self._dropped: set[str] = set()
         outer = self
 
@@ -73,6 +75,7 @@ class TestServer:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.go.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -107,17 +110,24 @@ class TestServer:
             handler.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
         handler.end_headers()
         body = data[start:stop] if handler.command == "GET" else b""
-        self._send(handler, body, manner if len(body) > 1000 else "", path)
+        whole = len(body) > 1000 and (manner != "held" or str(wanted).endswith("-"))
+        self._send(handler, body, manner if whole else "", path)
 
     def _send(self, handler: Any, body: bytes, manner: str, path: str) -> None:
         drop = manner == "short" or (manner == "broken" and path not in self._dropped)
         half = len(body) // 2 | 1 if drop or manner == "slow" else len(body)
-        handler.wfile.write(body[:half])
+        if manner == "held":
+            half = len(body) * 9 // 16
+            for place in range(0, half, half // 8):  # the page tells progress ten times a second
+                handler.wfile.write(body[place : min(place + half // 8, half)])
+                time.sleep(0.15)
+        else:
+            handler.wfile.write(body[:half])
         if drop:
             self._dropped.add(path)
             handler.close_connection = True
         elif half < len(body):
-            time.sleep(1)
+            self.go.wait(600) if manner == "held" else time.sleep(1)
             handler.wfile.write(body[half:])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from local_llm.errors import LocalLLMError
 from local_llm.page.view import View
 from local_llm.service import Service
+from local_llm.widget.amounts import bytes_text
 
 Begin = Callable[[Coroutine[Any, Any, Any]], None]
 
@@ -69,8 +70,8 @@ class Picker:
             return
         self._view.set_progress(detail["progress"])
         total, rate = detail["total_bytes"], detail["bytes_per_second"]
-        size = f" · {detail['loaded_bytes'] / 1e6:.0f} of {total / 1e6:.0f} MB" if total else ""
-        speed = f" · {rate / 1e6:.0f} MB/s" if total and rate else ""
+        size = f" · {bytes_text(detail['loaded_bytes'])} of {bytes_text(total)}" if total else ""
+        speed = f" · {bytes_text(rate)}/s" if total and rate else ""
         self._view.set_text("status", f"{detail['text']}{size}{speed}")
 
     async def _ready(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from local_llm.widget.amounts import bytes_text, duration, percent, speed
 from local_llm.widget.snapshot import ModelRow, Snapshot
-from local_llm.widget.status import controls, state_of
+from local_llm.widget.status import Control, controls, state_of
 from local_llm.widget.tree import El, h, svg
 
 BADGES = {
@@ -21,6 +21,13 @@ BADGES = {
     "error": "✕ Error",
 }
 PLOT_WIDTH, PLOT_HEIGHT = 240, 48
+ICONS = {  # paths in a square of 10: not every system's fonts have the signs of the labels
+    "load-model": "M6 0 1 6h3L3 10l6-6H6z",
+    "unload-model": "M5 0 9 6H1zM1 8h8v2H1z",
+    "stop-loading": "M1 1h8v8H1z",
+    "stop-generation": "M1 1h8v8H1z",
+    "retry": "M5 1a4 4 0 1 0 4 4H7.6A2.6 2.6 0 1 1 5 2.4V4l3-2.4L5-1z",
+}
 ANNOUNCED = 0.25  # a screen reader hears of every quarter of a load
 
 
@@ -136,7 +143,7 @@ class View:
 
     def controls(self, snapshot: Snapshot) -> El | None:
         buttons = [
-            h("button", control.label, type="button", data_action=control.id, part="button", class_="llm-button")
+            h("button", *_face(control), type="button", data_action=control.id, part="button", class_="llm-button")
             for control in controls(snapshot)
         ]
         return h("div", buttons, role="group", aria_label="Controls", part="controls") if buttons else None
@@ -183,6 +190,19 @@ class View:
         return h("p", _announcement(snapshot), role="status", aria_live="polite", class_="llm-hidden")
 
 
+def _face(control: Control) -> list[El | str]:
+    """A drawn sign and the words of the label."""
+    words = control.label.split(" ", 1)[-1]
+    path = ICONS.get(control.id)
+    if path is None:
+        return [words]
+    drawing = svg("svg", svg("path", d=path), viewBox="0 0 10 10", part="icon", **{"class": "llm-icon"})
+    return [
+        El(drawing.tag, {**drawing.attributes, "aria-hidden": "true"}, drawing.children, "", drawing.namespace),
+        words,
+    ]
+
+
 def _progress_text(snapshot: Snapshot) -> str:
     parts = [f"{percent(snapshot.progress)} loaded"]
     if snapshot.total_bytes:
@@ -193,7 +213,7 @@ def _progress_text(snapshot: Snapshot) -> str:
         parts.append(f"{duration(snapshot.seconds_left)} left")
     if snapshot.progress_text:
         parts.append(snapshot.progress_text)
-    return " · ".join(parts)
+    return " · ".join(part.replace(" ", "\u00a0") for part in parts)  # a line breaks between facts only
 
 
 def _announcement(snapshot: Snapshot) -> str:
