@@ -18,10 +18,14 @@ MODEL = Path(os.environ.get("LOCAL_LLM_MODEL", ASSETS / "models" / "SmolLM2-135M
 
 
 class CountingDevice:
-    """Passes everything on and knows which buffers live: the truth about what a failed load leaves behind."""
+    """Passes everything on and knows which buffers live: the truth about what a failed load leaves behind.
+
+    It keeps pipelines: compiling takes a software adapter longer than running a tiny model.
+    """
 
     def __init__(self, device):
         self._device = device
+        self._pipelines = {}
         self.live = {}
 
     def __getattr__(self, name):
@@ -31,6 +35,12 @@ class CountingDevice:
         buffer = self._device.create_buffer(nbytes, label)
         self.live[id(buffer)] = (buffer, nbytes)
         return buffer
+
+    async def create_pipeline(self, code, entry, bindings, constants):
+        key = (code, *sorted(constants.items()))
+        if key not in self._pipelines:
+            self._pipelines[key] = await self._device.create_pipeline(code, entry, bindings, constants)
+        return self._pipelines[key]
 
     def destroy(self, buffer):
         self.live.pop(id(buffer), None)
@@ -60,6 +70,26 @@ def host(counted):
 @pytest.fixture
 def llm(host, counted):
     """A fresh service; nothing may be left on the GPU when its test ends."""
+    yield from watched(host, counted)
+
+
+@pytest.fixture
+def gpu_llm(host, counted):
+    """The same on the same adapter, said to be a GPU: operations choose their other kernels."""
+
+    class Posing:
+        caps = replace(counted.caps, software=False)
+
+        def __getattr__(self, name):
+            return getattr(counted, name)
+
+    async def open_device():
+        return Posing()
+
+    yield from watched(replace(host, open_device=open_device), counted)
+
+
+def watched(host, counted):
     before = counted.nbytes
     service = LocalLLM(host)
     yield service

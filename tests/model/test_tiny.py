@@ -1,11 +1,8 @@
 """Whole tiny models, every storage type and option of the family, against the numpy forward pass."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from local_llm import LocalLLM
 from local_llm.page.bench import Suite, measure
 from tests.model.tiny import write_tiny_gguf
 from tests.reference import llama, tolerance
@@ -118,27 +115,12 @@ async def test_a_second_turn_reuses_the_cache_and_says_the_same(llm, tmp_path):
     assert reused.token_ids == fresh.token_ids
 
 
-async def test_the_kernels_for_gpus_compute_the_same_models(host, counted, tmp_path):
-    class Posing:
-        """The same adapter, said to be a GPU: operations choose their other kernels."""
-
-        caps = replace(counted.caps, software=False)
-
-        def __getattr__(self, name):
-            return getattr(counted, name)
-
-    async def open_device():
-        return Posing()
-
-    before = counted.nbytes
-    llm = LocalLLM(replace(host, open_device=open_device))
+async def test_the_kernels_for_gpus_compute_the_same_models(gpu_llm, tmp_path):
     tiny = write_tiny_gguf(tmp_path / "tiny.gguf", 12, types=["Q4_1", "Q8_0"])
-    await compare(llm, tiny)
-    single = await llm._require().engine.logits(IDS, 1)  # the way of decoding
+    await compare(gpu_llm, tiny)
+    single = await gpu_llm._require().engine.logits(IDS, 1)  # the way of decoding
     wanted = llama.forward(dict(tiny.metadata), dict(tiny.tensors), IDS, stored=np.float16)
     np.testing.assert_allclose(single, wanted, **tolerance.MODEL)
-    await llm.unload()
-    assert counted.nbytes == before
 
 
 async def test_a_measurement_tells_every_run(llm, tmp_path):

@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import cast
 
 from local_llm.errors import UnsupportedModel
-from local_llm.models import llama
+from local_llm.models import gemma, gemma2, gemma3, granite, llama, olmo2, phi3, qwen2, qwen3, smollm3
 from local_llm.models.model import Family
 
 FAMILIES = {
     "llama": llama,
+    "qwen2": qwen2,
+    "qwen3": qwen3,
+    "phi3": phi3,
+    "gemma": gemma,
+    "gemma2": gemma2,
+    "gemma3": gemma3,
+    "olmo2": olmo2,
+    "granite": granite,
+    "smollm3": smollm3,
 }
 
 

@@ -1,0 +1,122 @@
+"""Makes tests/model/golden/*.npz: what Hugging Face transformers says of tiny random models. Not run by the tests.
+
+    python3 -m venv t && t/bin/pip install torch==2.13.0 && t/bin/pip install transformers==5.23.0
+    t/bin/python -m tests.reference.make_golden [FAMILY …]
+
+Each file holds the config, the shapes of the parameters by name, draw's arguments (all JSON), the ids [48] and the
+logits f32 [48, V], computed in float32 throughout; the weights are drawn from their names (draw.py). The last 8 ids
+are the greedy continuation.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch  # pyright: ignore[reportMissingImports]
+import transformers  # pyright: ignore[reportMissingImports]
+
+from tests.reference.draw import draw
+
+FOLDER = Path(__file__).parents[1] / "model" / "golden"
+PROMPT, STEPS, VOCAB = 40, 8, 286
+SHAPE = {
+    "vocab_size": VOCAB,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 96,
+    "max_position_embeddings": 256,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 500000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 64}
+LONGROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "short_factor": [1.0 + 0.1 * i for i in range(6)],
+    "long_factor": [1.0 + 1.5 * i for i in range(6)],
+    "partial_rotary_factor": 0.75,
+}
+LONG = {**LONGROPE, "partial_rotary_factor": 1.0}
+LONG |= {key: [*LONG[key], 9.0, 11.0] for key in ("short_factor", "long_factor")}
+GEMMA = {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 16}
+GRANITE = {
+    "embedding_multiplier": 6.0,
+    "residual_multiplier": 0.4,
+    "attention_multiplier": 0.3,
+    "logits_scaling": 2.0,
+}
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("Llama", {"tie_word_embeddings": False}),
+    "llama3-scaling": ("Llama", {"rope_parameters": LLAMA3, "tie_word_embeddings": True}),
+    "mistral-window": ("Mistral", {"sliding_window": 12, "head_dim": 20}),
+    "qwen2": ("Qwen2", {"tie_word_embeddings": True}),
+    "qwen2-yarn": ("Qwen2", {"rope_parameters": YARN}),
+    "qwen3": ("Qwen3", {"head_dim": 32, "tie_word_embeddings": True}),
+    "phi3": ("Phi3", {}),
+    "phi3-long": ("Phi3", {"rope_parameters": LONG, "original_max_position_embeddings": 32}),
+    "phi4-mini": (
+        "Phi3",
+        {"rope_parameters": LONGROPE, "original_max_position_embeddings": 128, "tie_word_embeddings": True},
+    ),
+    "gemma": ("Gemma", {"head_dim": 32}),
+    "gemma2": ("Gemma2", {**GEMMA, "num_hidden_layers": 3}),
+    "gemma3": ("Gemma3Text", {**GEMMA, "num_hidden_layers": 7}),
+    "olmo2": ("Olmo2", {}),
+    "granite": ("Granite", {**GRANITE, "tie_word_embeddings": True}),
+    "smollm3": ("SmolLM3", {"num_hidden_layers": 5, "tie_word_embeddings": True}),
+}
+
+
+DRAWN: dict[str, dict[str, float]] = {  # arguments of draw
+    "Gemma": {"norm_center": 0.0, "embedding": 0.2, "final_norm": 5.0},
+    "Gemma2": {"norm_center": 0.0, "embedding": 0.2, "final_norm": 5.0},
+    "Gemma3Text": {"norm_center": 0.0, "embedding": 0.2, "final_norm": 5.0},
+    "Granite": {"embedding": 0.05, "final_norm": 10.0},
+}
+
+
+def make(name: str) -> None:
+    kind, changes = FAMILIES[name]
+    config = getattr(transformers, f"{kind}Config")(**{**SHAPE, **changes}, attn_implementation="eager")
+    model = getattr(transformers, f"{kind.removesuffix('Text')}ForCausalLM")(config).eval().float()
+    drawn = DRAWN.get(kind, {})
+    shapes = {key: tuple(p.shape) for key, p in model.named_parameters()}  # tied ones once
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            parameter.copy_(torch.from_numpy(draw(key, shapes[key], **drawn)))
+        ids = [(37 * i + 11) % VOCAB for i in range(PROMPT)]
+        for _ in range(STEPS):
+            ids.append(int(model(torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()))
+        logits = model(torch.tensor([ids]), use_cache=False).logits[0].numpy()
+    kept = {key: value for key, value in config.to_dict().items() if not key.startswith("_") and value is not None}
+    FOLDER.mkdir(exist_ok=True)
+    np.savez_compressed(
+        FOLDER / f"{name}.npz",
+        config=np.array(json.dumps(kept)),
+        drawn=np.array(json.dumps(drawn)),
+        shapes=np.array(json.dumps(shapes)),
+        ids=np.array(ids, np.int32),
+        logits=logits.astype(np.float32),
+    )
+    ordered = np.sort(logits, -1)
+    print(f"{name}: logits to {abs(logits).max():.1f}, median margin {np.median(ordered[:, -1] - ordered[:, -2]):.2f}")
+
+
+if __name__ == "__main__":
+    for wanted in sys.argv[1:] or FAMILIES:
+        make(wanted)
