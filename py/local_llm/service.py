@@ -122,10 +122,13 @@ class Service(runtime.LocalLLM):
         return [{**entry.description, "loaded": entry.id == current} for entry in self.catalog.entries]
 
     async def load_catalog(self, url: str) -> list[str]:
-        """Read a catalogue (JSON) and put its models before those known; returns their ids."""
-        blobs = await self._host.open_blobs(url)
-        text = (await blobs.read(0, blobs.size)).decode("utf-8", "replace")
-        added = read_catalog(text, url)
+        """Read a catalogue (JSON) and put its models before those known; returns their ids. Failures are events too."""
+        try:
+            blobs = await self._host.open_blobs(url)
+            added = read_catalog((await blobs.read(0, blobs.size)).decode("utf-8", "replace"), url)
+        except LocalLLMError as error:
+            self._tell(error)
+            raise
         self.catalog = self.catalog.with_first(added.entries)
         return added.ids
 

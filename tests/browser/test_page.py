@@ -6,6 +6,7 @@ import pytest
 
 from tests.browser.conftest import MODEL
 from tests.browser.harness import boot
+from tests.browser.stage import serve_models
 
 
 def part(page, name):
@@ -56,15 +57,33 @@ def test_nothing_sticks_out(blank, server, width):
 
 
 # Each takes away something else; the descriptor of navigator.gpu lies in globalThis.gpu meanwhile.
+INSECURE = "Object.defineProperty(globalThis, 'isSecureContext', { value: false, configurable: true });"
 NO_GPU = "globalThis.gpu = Object.getOwnPropertyDescriptor(Navigator.prototype, 'gpu'); delete Navigator.prototype.gpu;"
 NO_ADAPTER = """
     Object.defineProperty(Navigator.prototype, "gpu", globalThis.gpu);
     globalThis.requestAdapter = GPU.prototype.requestAdapter;
     GPU.prototype.requestAdapter = async () => null;
 """
+BLOCKED = """
+    globalThis.getContext = HTMLCanvasElement.prototype.getContext;
+    HTMLCanvasElement.prototype.getContext = () => ({
+        getExtension: () => ({ UNMASKED_RENDERER_WEBGL: 1 }),
+        getParameter: () => "Some GPU 9000",
+    });
+"""
 NO_DEVICE = """
+    HTMLCanvasElement.prototype.getContext = globalThis.getContext;
     GPU.prototype.requestAdapter = globalThis.requestAdapter;
+    globalThis.requestDevice = GPUAdapter.prototype.requestDevice;
     GPUAdapter.prototype.requestDevice = async () => { throw new TypeError("not today"); };
+"""
+SMALL = """
+    delete GPUAdapter.prototype.requestDevice;
+    GPUAdapter.prototype.requestDevice = globalThis.requestDevice;
+    globalThis.limit = Object.getOwnPropertyDescriptor(GPUSupportedLimits.prototype, "maxStorageBufferBindingSize");
+    Object.defineProperty(GPUSupportedLimits.prototype, "maxStorageBufferBindingSize", {
+        get: () => 2048, configurable: true,
+    });
 """
 ASK = """async () => {
     const told = [];
@@ -75,10 +94,17 @@ ASK = """async () => {
 }"""
 
 
-def test_what_is_missing_is_told_with_a_remedy(blank, server):
-    """One page in three states: a start costs seconds."""
-    blank.add_init_script(NO_GPU)
+def test_what_is_missing_is_told_with_a_remedy(blank, server, tmp_path):
+    """One page in six states: a start costs seconds."""
+    serve_models(server, tmp_path)
+    blank.add_init_script(NO_GPU + INSECURE)
     boot(blank, server.url)
+    result = blank.evaluate(ASK)
+    assert "navigator.gpu" in result["found"]["error"]
+    assert "https://" in result["found"]["remedy"]
+    assert "chrome://" not in result["error"]["remedy"]
+
+    blank.evaluate("() => { delete globalThis.isSecureContext; }")
     result = blank.evaluate(ASK)
     assert result["found"]["available"] is False
     assert "navigator.gpu" in result["found"]["error"]
@@ -95,9 +121,26 @@ def test_what_is_missing_is_told_with_a_remedy(blank, server):
     assert "chrome://gpu" in result["error"]["remedy"]
     assert "chrome://gpu" in part(blank, "toasts").text_content()
 
+    blank.evaluate(f"() => {{ {BLOCKED} }}")
+    result = blank.evaluate(ASK)
+    assert "'Some GPU 9000'" in result["found"]["error"]
+    assert "blocks this GPU" in result["error"]["message"]
+    assert "driver" in result["error"]["remedy"]
+
     blank.evaluate(f"() => {{ {NO_DEVICE} }}")
     result = blank.evaluate(ASK)
     assert result["found"]["available"] is False
     assert result["error"]["name"] == "WebGPUUnavailable"
     assert "refused a device" in result["error"]["message"]
     assert "not today" in result["error"]["message"]
+
+    blank.evaluate(f"() => {{ {SMALL} }}")
+    found = blank.evaluate("() => llm.checkWebGPU()")
+    assert (found["available"], found["limits"]["maxBindingBytes"]) == (True, 2048)
+    error = blank.evaluate(
+        "() => llm.init('tiny/tiny.gguf').catch(({ name, message, remedy }) => [name, message, remedy])"
+    )
+    assert error[0] == "OutOfMemory"
+    assert "this adapter's largest buffer is 2048 bytes" in error[1]
+    assert "smaller model" in error[2]
+    assert blank.evaluate("() => llm.getStatus().gpuBytes") == 0

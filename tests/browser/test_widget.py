@@ -283,6 +283,19 @@ def test_attributes_and_properties_mirror_each_other(page):
     assert found[1:] == [False, False, True, "", "disabled"]
 
 
+def test_the_catalogue_follows_its_attribute(page):
+    rows = "() => a.shadowRoot.querySelectorAll('li').length"
+    page.evaluate("() => { a.src = ''; }")
+    page.wait_for_function("() => a.shadowRoot.querySelectorAll('li').length > 3")
+    before = page.evaluate(rows)
+    page.evaluate("() => { a.src = 'tiny/none.json'; }")
+    page.wait_for_function("() => told.some(({ name, detail }) => name === 'error' && detail.remedy)")
+    assert page.evaluate(rows) == before
+    page.evaluate("() => { a.src = 'tiny/catalog.json'; }")
+    page.wait_for_function("() => a.shadowRoot.querySelectorAll('li').length === 3")
+    page.problems.clear()  # Chromium reports the 404, and the widget does
+
+
 def test_compact_shows_less(page):
     page.evaluate("() => { a.compact = true; }")
     expect(page.get_by_text("Available Models")).to_have_count(0)

@@ -18,7 +18,7 @@ from local_llm.errors import CorruptModel, DownloadFailed
 from local_llm.gpu.ports import Device, Handle
 
 _REMEDY = "Check the address in another tab; the server must allow this page to read it (CORS)."
-_WRONG = "Check the address: it must be that of a model file itself."
+_WRONG = "Check the address: it must be that of the file itself, not of a page about it."
 
 
 async def open_blobs(source: Any) -> BrowserBlobs:
@@ -46,7 +46,7 @@ async def _open_url(bridge: Any, url: str) -> BrowserBlobs:
         raise (failed if ours is error else ours) from None
     status = found["status"]
     if status not in (200, 206):
-        raise DownloadFailed(f"Wanted a model file at {url}; the server answered {status}.", remedy=_WRONG)
+        raise DownloadFailed(f"Wanted a file at {url}; the server answered {status}.", remedy=_WRONG)
     if found["type"].startswith("text/html"):
         raise DownloadFailed(f"Wanted a model file at {url}; found an HTML page.", remedy=_WRONG)
     if found["total"] is not None:

@@ -13,7 +13,7 @@ import js
 from pyodide.ffi import JsException, to_js
 
 from local_llm.browser.bridge import load_bridge, typed_errors
-from local_llm.browser.remedies import NO_NAVIGATOR_GPU, insecure, no_adapter, no_webgpu
+from local_llm.browser.remedies import NO_NAVIGATOR_GPU, blocklisted, insecure, no_adapter, no_webgpu
 from local_llm.errors import DeviceLost, WebGPUUnavailable
 from local_llm.gpu.ports import Caps, Dispatch, Handle
 
@@ -40,8 +40,25 @@ async def find_adapter(bridge: Any) -> tuple[Any, dict[str, Any]]:
     except JsException as error:
         raise WebGPUUnavailable(f"Asking for a GPU adapter failed: {error}.", remedy=no_adapter(browser)) from None
     if not found:  # JavaScript's null is not None
+        blocked = _drawing_gpu()
+        if blocked:
+            raise WebGPUUnavailable(
+                f"The browser draws with '{blocked}', but offers no GPU adapter for WebGPU: it blocks this GPU or its "
+                "driver.",
+                remedy=blocklisted(browser),
+            )
         raise WebGPUUnavailable("WebGPU is there, but it offers no GPU adapter.", remedy=no_adapter(browser))
     return found.adapter, json.loads(found.text)
+
+
+def _drawing_gpu() -> str | None:
+    """The GPU that WebGL draws with, where there is a page, a GPU, and the browser tells."""
+    try:
+        gl = js.document.createElement("canvas").getContext("webgl")
+        name = str(gl.getParameter(gl.getExtension("WEBGL_debug_renderer_info").UNMASKED_RENDERER_WEBGL))
+    except (JsException, AttributeError):
+        return None
+    return None if is_software({"description": name}) else name
 
 
 async def open_device(features: Sequence[str] | None = None) -> BrowserDevice:

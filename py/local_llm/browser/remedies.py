@@ -32,3 +32,13 @@ def no_adapter(user_agent: str) -> str:
             "settings, or enable chrome://flags/#enable-unsafe-webgpu and restart the browser."
         )
     return "Update the graphics driver, switch on hardware acceleration in the browser's settings, and restart it."
+
+
+def blocklisted(user_agent: str) -> str:
+    """For a GPU that the browser uses for drawing, but not for WebGPU."""
+    if "Chrome/" in user_agent:
+        return (
+            "Update the graphics driver (chrome://gpu tells the reason), or enable "
+            "chrome://flags/#enable-unsafe-webgpu and restart the browser."
+        )
+    return "Update the graphics driver and the browser, and restart it."

@@ -168,6 +168,9 @@ class Widgets:
         """Read the element's catalogue, and load its model where it says so."""
         service = self._service_of(element)
         src, wanted = element.getAttribute("src"), str(element.getAttribute("model") or "")
+        if not src and panel.only is not None:
+            panel.only = None
+            self._render(element)
         if src and hasattr(service, "load_catalog"):
             try:
                 panel.only = frozenset(await service.load_catalog(str(js.URL.new(src, js.document.baseURI).href)))

@@ -29,7 +29,7 @@ class Memory:
     def create(self, nbytes: int, label: str) -> Buffer:
         """A zeroed buffer of at least nbytes (rounded up to 16)."""
         size = max(16, (nbytes + 15) // 16 * 16)
-        limit = self.device.caps.max_buffer_bytes
+        limit = min(self.device.caps.max_buffer_bytes, self.device.caps.max_binding_bytes)  # kernels bind whole buffers
         if size > limit:
             raise OutOfMemory(f"Buffer '{label}' needs {size} bytes; this adapter's largest buffer is {limit} bytes.")
         buffer = Buffer(self.device.create_buffer(size, label), size, label)

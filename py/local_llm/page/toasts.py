@@ -33,7 +33,7 @@ class Toasts:
 
     def add(self, kind: str, message: str, remedy: str = "") -> None:
         """One more; the same message twice is one."""
-        if any(one.message == message for one in self.items):
+        if any((one.message, one.remedy) == (message, remedy) for one in self.items):
             return
         self._next += 1
         toast = Toast(self._next, kind, message, remedy)
