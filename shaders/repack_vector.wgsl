@@ -6,7 +6,7 @@
 //   grid    (ceil(count / 64))   one invocation per element
 
 struct Params {
-  byte_offset: u32, // of v in raw, even
+  byte_offset: u32, // of v in raw
   count: u32,
   first: u32,
   factor: f32,
@@ -19,16 +19,13 @@ struct Params {
 
 override TYPE: u32;
 
-fn half_word(at: u32) -> u32 {
-  return (raw[at / 4] >> (8 * (at & 2))) & 0xffff;
-}
+//#include raw_bytes
 
 fn value(i: u32) -> f32 {
   if (TYPE == 0) {
-    let at = params.byte_offset + 4 * i;
-    return bitcast<f32>(half_word(at) | (half_word(at + 2) << 16));
+    return bitcast<f32>(raw_u32(params.byte_offset + 4 * i));
   }
-  let half = half_word(params.byte_offset + 2 * i);
+  let half = raw_u16(params.byte_offset + 2 * i);
   if (TYPE == 1) {
     return unpack2x16float(half).x;
   }

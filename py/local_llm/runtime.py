@@ -15,19 +15,19 @@ import numpy as np
 
 from local_llm.errors import Busy, DeviceLost, InvalidRequest, LocalLLMError, NotReady
 from local_llm.events import Callback, Events
-from local_llm.formats.checkpoint import Checkpoint
-from local_llm.formats.opening import open_checkpoint
+from local_llm.formats.opening import Opened, open_checkpoint
 from local_llm.generate.engine import Engine, Outcome, Request
 from local_llm.generate.sampler import Options, read_options
 from local_llm.generate.stats import Timing
 from local_llm.gpu.memory import Memory
-from local_llm.gpu.ports import Blobs, Device, Host
+from local_llm.gpu.ports import Device, Host
 from local_llm.models.families import family_of
 from local_llm.models.model import Model, load
 from local_llm.quantization import Storage, storage_of
 from local_llm.reply import Chunk, Reply, Usage
 from local_llm.state import State
 from local_llm.text.dialogue import Dialogue, open_dialogue
+from local_llm.text.folder import TokenizerFiles
 
 Stream = AsyncGenerator[Chunk, None]
 
@@ -62,18 +62,20 @@ class LocalLLM:
 
     # Loading
 
-    async def init(self, model: Any, *, context_size: int | None = None) -> None:
-        """Load a model: a URL, a path, a file object of the host, or GGUF bytes.
+    async def init(self, model: Any, *, context_size: int | None = None, quantize: int | None = None) -> None:
+        """Load a model: a URL, a path, a file object of the host, GGUF bytes, a list of a model's files, or a folder.
 
-        context_size: positions in the key-value cache; default min(4096, what the model was trained for).
+        GGUF (also split), safetensors and MLC: see formats.opening. context_size: positions in the key-value cache;
+        default min(4096, what the model was trained for). quantize: bits (8 or 4) that weights get while they are
+        loaded where the file has floats; None leaves them.
         A second call for the same model during loading joins the first. Raises any LocalLLMError, NotReady where
         unload() stopped the load; after an error no GPU bytes are held and the next init works.
         """
         if self._loading is None:
-            self._loading_source = (model, context_size)
-            self._loading = asyncio.ensure_future(self._load(model, context_size))
+            self._loading_source = (model, context_size, quantize)
+            self._loading = asyncio.ensure_future(self._load(model, context_size, quantize))
             self._loading.add_done_callback(self._load_ended)
-        elif self._loading_source != (model, context_size):
+        elif self._loading_source != (model, context_size, quantize):
             raise Busy(f"Another model is being loaded; '{model}' was asked for.", remedy="Await that load first.")
         loading = self._loading
         try:
@@ -86,7 +88,7 @@ class LocalLLM:
     def _load_ended(self, loading: asyncio.Task[None]) -> None:
         self._loading = None
 
-    async def _load(self, source: Any, context_size: int | None) -> None:
+    async def _load(self, source: Any, context_size: int | None, quantize: int | None) -> None:
         self.state.phase, self.state.progress, self.state.error = "loading", 0.0, None
         self.state.progress_text = "Opening"
         memory: Memory | None = None
@@ -96,9 +98,9 @@ class LocalLLM:
             await self._free()
             device = await self._open_device()
             self._say(0.0, "Reading the header")
-            checkpoint, blobs = await open_checkpoint(source, self._host.open_blobs)
+            opened = await open_checkpoint(source, self._host.open_blobs, quantize)
             memory = Memory(device)
-            self._loaded = await self._build(checkpoint, blobs, memory, context_size)
+            self._loaded = await self._build(opened, memory, context_size)
         except BaseException as error:
             if memory is not None:
                 self.state.peak_bytes = memory.peak
@@ -118,9 +120,11 @@ class LocalLLM:
             self._device = await self._host.open_device()
         return self._device
 
-    async def _build(self, checkpoint: Checkpoint, blobs: Blobs, memory: Memory, context_size: int | None) -> Loaded:
+    async def _build(self, opened: Opened, memory: Memory, context_size: int | None) -> Loaded:
+        checkpoint, blobs = opened.checkpoint, opened.blobs
         family = family_of(checkpoint.name, checkpoint.metadata.get("general.architecture"))
-        dialogue = await open_dialogue(checkpoint.name, checkpoint.metadata, self._host.open_tokenizer)
+        words = TokenizerFiles(**vars(opened.texts)) if opened.texts else checkpoint.metadata
+        dialogue = await open_dialogue(checkpoint.name, words, self._host.open_tokenizer)
         started = self._host.clock()
 
         def arrived(done: int, total: int) -> None:

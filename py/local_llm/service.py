@@ -49,7 +49,7 @@ class Service(runtime.LocalLLM):
         self._download: Mapping[str, Any] = {}
         self._loading_model: str | None = None
         self._load_started = 0.0
-        self._last: tuple[Any, int | None] | None = None
+        self._last: tuple[Any, int | None, int | None] | None = None
         self._remedy = ""
         self._last_activity: int | None = None
         self._keeping: set[asyncio.Task[Any]] = set()
@@ -64,8 +64,8 @@ class Service(runtime.LocalLLM):
 
     # Loading
 
-    async def init(self, model: Any = None, *, context_size: int | None = None) -> None:
-        """Load a model: a catalogue id, a URL, a path, a file object of the host, or GGUF bytes.
+    async def init(self, model: Any = None, *, context_size: int | None = None, quantize: int | None = None) -> None:
+        """Load a model: a catalogue id, or what runtime.LocalLLM.init takes; arguments as there.
 
         Without one: the model that was loaded last (on an earlier visit, too), else the catalogue's first.
         Raises UnknownModel with the nearest ids, and what runtime.LocalLLM.init raises.
@@ -76,25 +76,25 @@ class Service(runtime.LocalLLM):
         chosen = self._default() if model is None else model
         if context_size is None and isinstance(chosen, str) and chosen == kept.model:
             context_size = kept.context_size
-        self._last = (chosen, context_size)
+        self._last = (chosen, context_size, quantize)
         try:
             source = self._source(chosen)
         except UnknownModel as error:
             if self.state.phase not in ("loading", "ready"):  # a typing error costs nobody the model at hand
                 self._failed(error)
             raise
-        await super().init(source, context_size=context_size)
+        await super().init(source, context_size=context_size, quantize=quantize)
         if isinstance(chosen, str) and (kept.model, kept.context_size) != (chosen, context_size):
             await self.settings.update(model=chosen, context_size=context_size)
 
-    async def switch_model(self, model: Any, *, context_size: int | None = None) -> None:
+    async def switch_model(self, model: Any, *, context_size: int | None = None, quantize: int | None = None) -> None:
         """Free the present model, then load another. Arguments and errors as init."""
-        await self.init(model, context_size=context_size)
+        await self.init(model, context_size=context_size, quantize=quantize)
 
     async def retry(self) -> None:
         """Load again what was asked for last."""
-        model, context_size = self._last or (None, None)
-        await self.init(model, context_size=context_size)
+        model, context_size, quantize = self._last or (None, None, None)
+        await self.init(model, context_size=context_size, quantize=quantize)
 
     def _default(self) -> str:
         kept = self.settings.settings.model

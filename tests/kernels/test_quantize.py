@@ -1,5 +1,7 @@
 """Floats that become 8 or 4 bits while they are loaded."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,9 @@ async def quantized(bench, rng, target, source, data, cols):
     for start, stop in rng.permutation(cut(rng, data.shape[0])).tolist():
         noise = rng.integers(0, 256, int(rng.integers(0, 9)), np.uint8)
         raw = bench.buffer(np.concatenate([noise, data[start:stop].reshape(-1)]))
-        await bench.run(repack_calls(weight, raw, len(noise), start, stop - start, stored=BY_FORMAT[source]))
+        await bench.run(
+            repack_calls(weight, raw, len(noise), start, stop - start, stored=replace(BY_FORMAT[source], format=target))
+        )
     return await decoded(bench, weight)
 
 
@@ -75,4 +79,4 @@ async def test_what_cannot_be_quantized(device):
     with workbench(device) as bench:
         weight = allocate(bench.memory, bench.shared.caps, "q4_k", 2, 256, "weight")
         with pytest.raises(UnsupportedModel, match="F16 cannot become q4_k"):
-            repack_calls(weight, bench.nans(4), 0, 0, 1, stored=BY_FORMAT["f16"])
+            repack_calls(weight, bench.nans(4), 0, 0, 1, stored=replace(BY_FORMAT["f16"], format="q4_k"))

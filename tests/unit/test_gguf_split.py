@@ -20,7 +20,8 @@ def tiny(tmp_path):
 
 
 def opened(source):
-    return wait(open_checkpoint(source, open_blobs))
+    found = wait(open_checkpoint(source, open_blobs))
+    return found.checkpoint, found.blobs
 
 
 async def content(checkpoint, blobs):

@@ -20,7 +20,7 @@ from local_llm.errors import InvalidRequest, LocalLLMError
 from local_llm.page.bench import Suite, measure
 from local_llm.service import Service
 
-LOADING = {"contextSize": "context_size"}
+LOADING = {"contextSize": "context_size", "quantize": "quantize"}
 GENERATION = {
     "stream": "stream",
     "whenBusy": "when_busy",

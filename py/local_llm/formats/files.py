@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from local_llm.errors import DownloadFailed
+from local_llm.errors import CorruptModel, DownloadFailed
 from local_llm.gpu.ports import Blobs, Device, Handle
 
 OpenBlobs = Callable[[Any], Awaitable[Blobs]]
@@ -47,6 +47,34 @@ class JoinedBlobs:
     def _at(self, address: int) -> tuple[Blobs, int]:
         index = bisect_right(self.starts, address) - 1
         return self.files[index], self.starts[index]
+
+
+class LateBlobs:
+    """See gpu.ports.Blobs; a file of a folder whose size is known, opened when it is first read."""
+
+    def __init__(self, folder: Folder, name: str, size: int) -> None:
+        self.name = name
+        self.size = size
+        self._folder = folder
+        self._file: Blobs | None = None
+
+    async def read(self, start: int, stop: int) -> bytes:
+        return await (await self._opened()).read(start, stop)
+
+    async def stream_into(
+        self, device: Device, buffer: Handle, start: int, stop: int, progress: Callable[[int], None]
+    ) -> None:
+        await (await self._opened()).stream_into(device, buffer, start, stop, progress)
+
+    async def _opened(self) -> Blobs:
+        if self._file is None:
+            file = await self._folder.open(self.name)
+            if file.size != self.size:
+                raise CorruptModel(
+                    f"{file.name}: expected {self.size} bytes, found {file.size}.", remedy="Download the file again."
+                )
+            self._file = file
+        return self._file
 
 
 @dataclass(frozen=True)
@@ -91,7 +119,8 @@ def folder_of_place(place: str | os.PathLike[str], open_blobs: OpenBlobs) -> Fol
     text = os.fspath(place)
     if os.path.isdir(text):
         return Folder(text, frozenset(os.listdir(text)), lambda file: os.path.join(text, file), open_blobs)
-    return Folder(sibling(text, ""), None, lambda file: sibling(text, file), open_blobs)
+    name = sibling(text, "").split("/resolve/")[0]  # of an address at Hugging Face the part that names the model
+    return Folder(name, None, lambda file: sibling(text, file), open_blobs)
 
 
 async def folder_of_list(sources: Sequence[Any], open_blobs: OpenBlobs) -> Folder:

@@ -4,36 +4,80 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from local_llm.errors import UnsupportedModel
-from local_llm.formats.checkpoint import Checkpoint
+from local_llm.errors import InvalidRequest, UnsupportedModel
+from local_llm.formats import huggingface, mlc
+from local_llm.formats.checkpoint import Checkpoint, Tensor
 from local_llm.formats.files import Folder, OpenBlobs, base_name, folder_of_list, folder_of_place
 from local_llm.formats.gguf_split import part_names, read_parts
+from local_llm.formats.huggingface import Texts
+from local_llm.formats.quant import BY_NAME, QUANTIZED
 from local_llm.gpu.ports import Blobs
 
+_AT_THE_ENDS = ("token_embd.weight", "output.weight")
+_OF_FOLDERS = (huggingface.CONFIG, huggingface.INDEX, mlc.CONFIG, *mlc.CACHES)
 
-async def open_checkpoint(source: Any, open_blobs: OpenBlobs) -> tuple[Checkpoint, Blobs]:
-    """The model that `source` holds, and the blobs that its tensors' bytes are addresses of.
 
-    source: what open_blobs takes, a list of such (the files of one model), or a folder: a directory's path, or an
-    address that ends in `/`. One part of a split GGUF stands for all. Raises CorruptModel, UnsupportedModel,
-    DownloadFailed; all name the file.
+@dataclass(frozen=True)
+class Opened:
+    """A model before it is loaded. blobs: what the tensors' bytes are addresses of.
+
+    texts: the tokenizer's files; None where the checkpoint's metadata holds the tokenizer, as a GGUF's does.
     """
+
+    checkpoint: Checkpoint
+    blobs: Blobs
+    texts: Texts | None = None
+
+
+async def open_checkpoint(source: Any, open_blobs: OpenBlobs, quantize: int | None = None) -> Opened:
+    """The model that `source` holds. quantize: bits (8 or 4) that matrices of floats get while they are loaded.
+
+    source: what open_blobs takes, a list of such (the files of one model), or a folder: a directory's path, an address
+    that ends in `/`, or that of a file in it (config.json, model.safetensors, mlc-chat-config.json, …). One part of a
+    split GGUF stands for all. Raises InvalidRequest, and CorruptModel, UnsupportedModel or DownloadFailed, which name
+    the file.
+    """
+    if quantize is not None and (isinstance(quantize, bool) or quantize not in QUANTIZED):
+        raise InvalidRequest(f"quantize must be 8 or 4 (bits) or None, found {quantize!r:.60}.")
+    opened = await _open(source, open_blobs)
+    if quantize is None:
+        return opened
+    return replace(opened, checkpoint=quantized(opened.checkpoint, quantize))
+
+
+def quantized(checkpoint: Checkpoint, bits: int) -> Checkpoint:
+    """The same, but matrices of floats get `bits` a weight on the GPU, embeddings and the output matrix 8."""
+    kinds = [BY_NAME[name] for name in ("F32", "F16", "BF16")]
+    in_layers = {kind: replace(kind, format=QUANTIZED[bits]) for kind in kinds}
+    outside = {kind: replace(kind, format=QUANTIZED[8]) for kind in kinds}
+
+    def one(tensor: Tensor) -> Tensor:
+        chosen = in_layers if tensor.name.startswith("blk.") else outside
+        matrix = len(tensor.shape) > 1 and (chosen is in_layers or tensor.name in _AT_THE_ENDS)
+        return replace(tensor, type=chosen[tensor.type]) if matrix and tensor.type in chosen else tensor
+
+    return replace(checkpoint, tensors={name: one(tensor) for name, tensor in checkpoint.tensors.items()})
+
+
+async def _open(source: Any, open_blobs: OpenBlobs) -> Opened:
     if isinstance(source, Sequence) and not isinstance(source, str | bytes | bytearray | memoryview):
         return await _open_folder(await folder_of_list(source, open_blobs))
     if isinstance(source, str | os.PathLike):
         place = os.fspath(source)
         folder = folder_of_place(place, open_blobs)
-        if folder.names is not None or place.endswith("/"):
+        file = base_name(place)
+        if folder.names is not None or place.endswith("/") or file in _OF_FOLDERS or file.endswith(".safetensors"):
             return await _open_folder(folder)
-        parts = part_names(base_name(place))
+        parts = part_names(file)
         if len(parts) > 1:
-            return await read_parts([await folder.open(part) for part in parts])
-    return await read_parts([await open_blobs(source)])
+            return Opened(*await read_parts([await folder.open(part) for part in parts]))
+    return Opened(*await read_parts([await open_blobs(source)]))
 
 
-async def _open_folder(folder: Folder) -> tuple[Checkpoint, Blobs]:
+async def _open_folder(folder: Folder) -> Opened:
     ggufs = sorted(name for name in folder.names or () if name.lower().endswith(".gguf"))
     if ggufs:
         several = [name for name in ggufs if name not in part_names(ggufs[0])]
@@ -41,5 +85,12 @@ async def _open_folder(folder: Folder) -> tuple[Checkpoint, Blobs]:
             raise UnsupportedModel(
                 f"{folder.name} holds several models: {ggufs[0]}, {several[0]}.", remedy="Give one of these files."
             )
-        return await read_parts([await folder.open(name) for name in ggufs])
-    raise UnsupportedModel(f"{folder.name} holds no model that is supported.", remedy="Give a GGUF file.")
+        return Opened(*await read_parts([await folder.open(name) for name in ggufs]))
+    if await folder.find(mlc.CONFIG):
+        return Opened(*await mlc.read_mlc(folder))
+    if await folder.find(huggingface.CONFIG):
+        return Opened(*await huggingface.read_huggingface(folder))
+    raise UnsupportedModel(
+        f"{folder.name} holds no model: no GGUF file, no {mlc.CONFIG}, no {huggingface.CONFIG}.",
+        remedy="Give a GGUF file, or all files of an MLC or Hugging Face folder.",
+    )

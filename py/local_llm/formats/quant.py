@@ -77,21 +77,24 @@ TENSOR_TYPES: tuple[TensorType, ...] = tuple(
 BY_CODE: dict[int, TensorType] = {kind.code: kind for kind in TENSOR_TYPES}
 BY_NAME: dict[str, TensorType] = {kind.name: kind for kind in TENSOR_TYPES}
 SUPPORTED_FORMATS: tuple[str, ...] = tuple(kind.name for kind in TENSOR_TYPES if kind.format)
+QUANTIZED = {8: "q8_0", 4: "q4_0"}  # what floats can become while they are loaded, by bits
 BY_FORMAT: dict[str, TensorType] = {kind.format: kind for kind in TENSOR_TYPES if kind.format}
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An MLC quantization: the types of its q_weight and q_scale."""
+    """An MLC quantization: the types of its q_weight and q_scale. short_scale: f32 scales that are stored as bf16."""
 
     weight: TensorType
     scale: TensorType
+    short_scale: TensorType
 
 
 def _pair(name: str, format: str, block: int, scale: int, piece: Literal["block", "row", "group"], raw: str) -> Pair:
     return Pair(
         TensorType(name, -1, block, 16, format, piece, raw),
         TensorType(f"{name} scales", -1, block, scale, format, piece, f"{name}_scale"),
+        TensorType(f"{name} scales (bf16)", -1, block, 2, format, piece, f"{name}_scale_bf16"),
     )
 
 

@@ -169,6 +169,9 @@ async def stream(
 ) -> None:
     """Bring every wanted tensor's bytes to its place. progress(done, total) in bytes."""
     wanted = [tensor for tensor in tensors if tensor.name in targets]
+    apart = {tensor.scales.name: targets[tensor.name] for tensor in wanted if tensor.scales}
+    targets = {**targets, **apart}
+    wanted += [tensor.scales for tensor in wanted if tensor.scales]
     windows = plan_windows(wanted, WINDOW_BYTES)
     total = sum(window.stop - window.start for window in windows)
     done = 0
@@ -199,7 +202,8 @@ def _repack(window: Window, raw: Buffer, targets: Mapping[str, Target]) -> list[
 def _repack_slice(piece: Slice, raw: Buffer, target: Target) -> list[Call]:
     wanted, place, first = target.wanted, target.place, target.first
     if isinstance(place, Weight):
-        return repack_calls(place, raw, piece.offset, piece.first_block, piece.blocks, first)
+        stored, rows = piece.tensor.type, piece.tensor.shape[0]
+        return repack_calls(place, raw, piece.offset, piece.first_block, piece.blocks, first, stored=stored, rows=rows)
     assert isinstance(wanted, Vector)
     assert piece.tensor.type.format
     numbers = {"factor": wanted.factor, "addend": wanted.addend}

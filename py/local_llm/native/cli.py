@@ -20,7 +20,8 @@ from local_llm.runtime import LocalLLM
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m local_llm.native", description=__doc__)
     p.add_argument("prompt", nargs="?", help="what to say; one user message, or with --raw a text to continue")
-    p.add_argument("--model", required=True, metavar="FILE.gguf")
+    p.add_argument("--model", required=True, metavar="FILE_OR_FOLDER")
+    p.add_argument("--quantize", type=int, metavar="BITS", help="8 or 4, for weights that the file has as floats")
     p.add_argument("--raw", action="store_true", help="continue the text, without a chat template")
     p.add_argument("--max-tokens", type=int, default=256)
     p.add_argument("--temperature", type=float, default=0.0)
@@ -33,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
 
 async def run(args: argparse.Namespace) -> None:
     llm = LocalLLM(default_host())
-    await llm.init(args.model, context_size=args.context_size)
+    await llm.init(args.model, context_size=args.context_size, quantize=args.quantize)
     try:
         if args.ids:
             np.save(args.logits, await llm.logits(_read_ids(Path(args.ids))))

@@ -26,7 +26,7 @@ def repack_vector(
     factor: float = 1.0,
     addend: float = 0.0,
 ) -> list[Call]:
-    """y[first : first + count] = factor · v + addend for the vector v of `format` at (even) byte_offset of raw."""
+    """y[first : first + count] = factor · v + addend for the vector v of `format` at byte_offset of raw."""
     kernel = Kernel.of("repack_vector", TYPE=VECTOR_FORMATS[format])
     params = pack(byte_offset, count, first, float(factor), float(addend))
     return [Call(kernel, (raw, y), (-(-count // _LANES), 1, 1), params)]

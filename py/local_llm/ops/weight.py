@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from local_llm.errors import OutOfMemory, UnsupportedModel
-from local_llm.formats.quant import BY_FORMAT, TensorType
+from local_llm.formats.quant import BY_FORMAT, QUANTIZED, TensorType
 from local_llm.gpu.kernel import Call, Kernel, pack, spread
 from local_llm.gpu.memory import Buffer, Memory
 from local_llm.gpu.ports import Caps
@@ -47,7 +47,6 @@ FORMATS = {
     "q4f32_1": Format(16, 4),
     "q3f16_1": Format(16, 0),
 }
-QUANTIZABLE = ("q8_0", "q4_0")  # what floats can become while they are loaded
 _FLOATS = {"f32": 0, "f16": 1, "bf16": 2}  # numbers of the kernel quantize
 
 
@@ -139,11 +138,11 @@ def repack_calls(
     """Turn `count` pieces at byte `byte_offset` of `raw` into weights.
 
     They are those of a matrix that begins at row first_row of weight: numbers first_piece, first_piece + 1, …
-    stored: how they lie in raw (None: as GGUF stores weight's format), and what a piece is. Floats may become one of
-    QUANTIZABLE. rows: of that matrix, needed where it lies transposed. One call per part that has a share.
+    stored: how they lie in raw, and what a piece is (None: as GGUF stores weight's format). Floats are quantized where
+    its format is one of QUANTIZED. rows: of that matrix, where it lies transposed. One call per part that has a share.
     """
     stored = stored or BY_FORMAT[weight.format]
-    kernel, extra = _kernel(weight, stored), (0, 0, 0)
+    kernel, extra = _kernel(weight.format, stored), (0, 0, 0)
     units = weight.blocks // _format(weight.format).span  # in a row
     each = units if stored.piece == "row" else 1  # our units in a piece
     first = first_row * units + first_piece * each
@@ -166,9 +165,11 @@ def repack_calls(
     return calls
 
 
-def _kernel(weight: Weight, stored: TensorType) -> Kernel:
-    if stored.format == weight.format:
-        return Kernel.of("repack", {"raw": f"raw_{stored.raw or stored.format}"}, LANES=_LANES)
-    if stored.format not in _FLOATS or weight.format not in QUANTIZABLE:
-        raise UnsupportedModel(f"{stored.name} cannot become {weight.format}; only floats become {QUANTIZABLE}.")
-    return Kernel.of("quantize", {"target": f"quantize_{weight.format}"}, LANES=_LANES, TYPE=_FLOATS[stored.format])
+def _kernel(format: str, stored: TensorType) -> Kernel:
+    if format != stored.format:
+        raise UnsupportedModel(f"{stored.name} is loaded as {stored.format}, not as {format}.")
+    if stored.block > 1 or format in _FLOATS:
+        return Kernel.of("repack", {"raw": f"raw_{stored.raw or format}"}, LANES=_LANES)
+    if format not in QUANTIZED.values():
+        raise UnsupportedModel(f"{stored.name} cannot become {format}; it can become {', '.join(QUANTIZED.values())}.")
+    return Kernel.of("quantize", {"target": f"quantize_{format}"}, LANES=_LANES, TYPE=_FLOATS[stored.name.lower()])
