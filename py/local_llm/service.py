@@ -6,6 +6,7 @@ Models are asked for by catalogue id, URL, path, file or bytes. What is said her
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
@@ -46,6 +47,7 @@ class Service(runtime.LocalLLM):
         self.catalog = catalog or built_in()
         self.settings = StateManager(state_manager or host.store)
         self.performance = performance or PerformanceMonitor()
+        self.cached_urls: frozenset[str] = frozenset()  # of models that need no download
         self._download: Mapping[str, Any] = {}
         self._loading_model: str | None = None
         self._load_started = 0.0
@@ -79,6 +81,8 @@ class Service(runtime.LocalLLM):
         self._last = (chosen, context_size, quantize)
         try:
             source = self._source(chosen)
+            if context_size is None and isinstance(chosen, str) and (entry := self.catalog.get(chosen)):
+                context_size = entry.context_size
         except UnknownModel as error:
             if self.state.phase not in ("loading", "ready"):  # a typing error costs nobody the model at hand
                 self._failed(error)
@@ -117,9 +121,26 @@ class Service(runtime.LocalLLM):
     # The catalogue
 
     def available_models(self) -> list[dict[str, Any]]:
-        """Every model of the catalogue, JSON-able: see catalog.Entry, and `supported`, `reason`, `loaded`."""
-        current = self.state.model
-        return [{**entry.description, "loaded": entry.id == current} for entry in self.catalog.entries]
+        """Every model of the catalogue, JSON-able: see catalog.Entry, and `supported`, `reason`, `loaded`, `cached`.
+
+        `fits` is null where nobody knows: WebGPU does not say how much memory a GPU has.
+        """
+        limit, held = self.performance.limit, self._loaded.memory.nbytes if self._loaded else 0
+        return [
+            {
+                **entry.description,
+                "loaded": entry.id == self.state.model,
+                "fits": entry.fits(limit.nbytes if limit else None, held),
+                "cached": entry.is_cached(self.cached_urls),
+            }
+            for entry in self.catalog.entries
+        ]
+
+    def add_models(self, models: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Put models, described as in a catalogue, before those known; returns their ids. Raises InvalidRequest."""
+        added = read_catalog(json.dumps(list(models)))
+        self.catalog = self.catalog.with_first(added.entries)
+        return added.ids
 
     async def load_catalog(self, url: str) -> list[str]:
         """Read a catalogue (JSON) and put its models before those known; returns their ids. Failures are events too."""

@@ -69,6 +69,7 @@ class Face:
             "checkWebGPU": lambda: runtime.check_webgpu(),
             "getAvailableModels": lambda: runtime.available_models(),
             "loadCatalog": lambda url: runtime.load_catalog(url),
+            "addModels": lambda models: runtime.add_models(models),
             "setOptions": lambda options: runtime.set_options(renamed(options, GENERATION)),
             "getOptions": lambda: runtime.get_options(),
             "setMemoryBudget": lambda nbytes=None: runtime.set_memory_budget(nbytes),

@@ -1,0 +1,157 @@
+"""What a model takes, told from its shapes before a byte is fetched: of the file, and of GPU memory at a context size.
+
+The rules are those by which files are quantized (llama.cpp's mixtures, MLC's groups) and by which models/ allocates;
+tests hold the outcome against real files and against the ledger of loaded models. Knows no GPU and no catalogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from local_llm.formats.quant import BY_NAME, MLC_TYPES
+from local_llm.models.model import MAX_CHUNK
+from local_llm.ops.attention import MOST_PARTS
+from local_llm.ops.weight import packed_bytes
+
+_PLAIN = {"q0f16": "F16", "q0f32": "F32"}
+_BASE = {"Q4_K_M": "Q4_K", "Q4_K_S": "Q4_K", "Q5_K_M": "Q5_K", "Q5_K_S": "Q5_K", "Q3_K_M": "Q3_K", "Q3_K_S": "Q3_K"}
+_BETTER = {"Q4_K_M": "Q6_K", "Q5_K_M": "Q6_K", "Q3_K_M": "Q5_K", "Q4_K_S": "Q5_K"}
+_FUSED = {"Q3_K_M": "Q4_K", "Q4_K_M": "Q5_K", "Q5_K_M": "Q6_K"}
+_SIX_BIT_OUTPUT = frozenset({"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", *_BASE})
+# llama.cpp's choice where the columns are no whole number of blocks of 256
+_NARROW = {"Q2_K": "IQ4_NL", "Q3_K": "IQ4_NL", "IQ4_XS": "IQ4_NL", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What decides a model's size. window: positions that a layer with a sliding window sees, 0 for none; every
+    `global_every`-th layer has none even so. vectors: numbers in norms and biases. separate_output: the file holds a
+    copy of a tied embedding as output. encoder: no gate, no cache, no logits. fused_qkv: q, k and v lie in one matrix.
+    """
+
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    head_width: int
+    ffn_width: int
+    vocab: int
+    tied: bool = True
+    window: int = 0
+    global_every: int = 0
+    vectors: int = 0
+    separate_output: bool = False
+    encoder: bool = False
+    fused_qkv: bool = False
+
+    def matrices(self) -> Iterator[tuple[str, int, int, int]]:
+        """(role, layer, rows, cols) of each."""
+        yield "embedding", 0, self.vocab, self.width
+        if not self.tied or self.separate_output:
+            yield "output", 0, self.vocab, self.width
+        queries, keys = self.heads * self.head_width, self.kv_heads * self.head_width
+        for layer in range(self.layers):
+            yield "q", layer, queries, self.width
+            yield "k", layer, keys, self.width
+            yield "v", layer, keys, self.width
+            yield "o", layer, self.width, queries
+            if not self.encoder:
+                yield "gate", layer, self.ffn_width, self.width
+            yield "up", layer, self.ffn_width, self.width
+            yield "down", layer, self.width, self.ffn_width
+
+    @property
+    def parameters(self) -> int:
+        """Weights in all; a tied embedding counts once."""
+        copies = self.vocab * self.width if self.tied and self.separate_output else 0
+        return self.vectors + sum(rows * cols for _, _, rows, cols in self.matrices()) - copies
+
+
+def base_type(quantization: str) -> str:
+    """The type of most matrices in a file of this quantization."""
+    return _PLAIN.get(quantization) or _BASE.get(quantization, quantization)
+
+
+def tensor_type(shapes: Shapes, quantization: str, role: str, layer: int, cols: int) -> str:
+    """The type in which one matrix of a file of this quantization is stored, by GGUF's or MLC's name."""
+    kind = base_type(quantization)
+    if kind in MLC_TYPES or quantization in _PLAIN:
+        return kind
+    alone = role == "embedding" and shapes.tied and not shapes.separate_output and not shapes.encoder
+    if role == "output" or alone:
+        kind = "Q6_K" if quantization in _SIX_BIT_OUTPUT else kind
+    elif shapes.fused_qkv and role in ("q", "k", "v"):
+        kind = _FUSED.get(quantization, kind)
+    elif role in ("v", "down") and _has_more_bits(quantization, role, layer, shapes.layers):
+        kind = _BETTER[quantization]
+    return _NARROW.get(kind, kind) if cols % 256 else kind
+
+
+def _has_more_bits(quantization: str, role: str, layer: int, layers: int) -> bool:
+    eighth = layers // 8
+    if quantization == "Q4_K_S":
+        return layer < (4 if role == "v" else eighth)
+    return quantization in _BETTER and (
+        layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2  # as llama.cpp deals them out
+    )
+
+
+def tensor_types(shapes: Shapes, quantization: str) -> tuple[str, ...]:
+    """The types of all matrices, each once, sorted."""
+    found = {tensor_type(shapes, quantization, role, layer, cols) for role, layer, _, cols in shapes.matrices()}
+    return tuple(sorted(found))
+
+
+def file_bytes(shapes: Shapes, quantization: str) -> int:
+    """Bytes of the tensors in a file; its header has some megabytes more. Raises KeyError for an unknown type."""
+    total = 4 * shapes.vectors
+    for role, layer, rows, cols in shapes.matrices():
+        name = tensor_type(shapes, quantization, role, layer, cols)
+        if name in MLC_TYPES:
+            pair = MLC_TYPES[name]
+            total += rows * -(-cols // pair.weight.block) * (pair.weight.nbytes + pair.scale.nbytes)
+        else:
+            kind = BY_NAME[name]
+            total += rows * -(-cols // kind.block) * kind.nbytes
+    return total
+
+
+def gpu_bytes(shapes: Shapes, quantization: str, context: int, chunk: int = MAX_CHUNK) -> int:
+    """GPU bytes of the loaded model with a cache of `context` positions. Raises KeyError for an unknown type.
+
+    chunk: most tokens in one prefill step; software adapters take fewer than GPUs.
+    """
+    weights = weight_bytes(shapes, quantization)
+    return weights + cache_bytes(shapes, context, chunk) + working_bytes(shapes, context, chunk)
+
+
+def weight_bytes(shapes: Shapes, quantization: str) -> int:
+    """Matrices as they are packed on the GPU; norms and biases as f32."""
+    total = 4 * shapes.vectors
+    for role, layer, rows, cols in shapes.matrices():
+        name = tensor_type(shapes, quantization, role, layer, cols)
+        format = name if name in MLC_TYPES else BY_NAME[name].format
+        total += packed_bytes(format or "", rows, cols)
+    return total
+
+
+def cache_bytes(shapes: Shapes, context: int, chunk: int = MAX_CHUNK) -> int:
+    """Keys and values, f16. A layer with a window keeps that and one chunk."""
+    if shapes.encoder:
+        return 0
+    positions = 0
+    for layer in range(shapes.layers):
+        near = shapes.window and not (shapes.global_every and (layer + 1) % shapes.global_every == 0)
+        positions += min(context, shapes.window + chunk) if near else context
+    return positions * 2 * 2 * shapes.kv_heads * shapes.head_width
+
+
+def working_bytes(shapes: Shapes, context: int, chunk: int = MAX_CHUNK) -> int:
+    """Activations of one chunk, the tables of rotations, logits and counts, f32."""
+    chunk = min(chunk, context)
+    queries, keys = shapes.heads * shapes.head_width, shapes.kv_heads * shapes.head_width
+    floats = chunk * (2 * shapes.width + queries + 2 * keys + 3 * shapes.ffn_width) + shapes.width
+    floats += max(chunk, 2 * MOST_PARTS) * queries
+    floats += context * shapes.head_width * (2 if shapes.global_every else 1)
+    return 4 * (floats + (0 if shapes.encoder else 2 * shapes.vocab))
