@@ -301,7 +301,7 @@ class LocalLLM:
 
     async def _run(self, loaded: Loaded, ids: Sequence[int], options: Options, put: Callable[[Chunk], None]) -> None:
         outcome = Outcome(Timing(self._host.clock))
-        reader = loaded.dialogue.reader(options.stop)
+        reader = loaded.dialogue.reader(options.stop, ids)
         stop_ids = frozenset() if options.ignore_eos else loaded.dialogue.stop_ids
         request = Request(tuple(ids), options.max_tokens, stop_ids, options.sampling, options.seed)
         self._events.emit("generation-start", prompt_tokens=len(ids))

@@ -179,4 +179,20 @@ def test_bytes_that_have_no_token_come_back_whole():
     reader = phi3().reader()
     ids = phi3().codec.encode("é😀", special=False)
     assert ids[1:] == [9 + byte for byte in "é😀".encode()]
-    assert [reader.feed([token]) for token in ids] == [" ", "", "é", "", "", "", "😀"]
+    assert [reader.feed([token]) for token in ids] == ["", "", "é", "", "", "", "😀"]
+
+
+def test_a_space_that_the_vocabulary_adds_is_no_part_of_an_answer():
+    found = phi3()
+    answer = found.codec.encode("h h", special=False)
+    assert [found.codec.vocabulary.tokens[token] for token in answer] == ["▁h", "▁h"]
+
+    def read(prompt, *more):
+        reader = found.reader((), prompt)
+        return "".join([*(reader.feed([token]) for token in (*more, *answer)), reader.finish()])
+
+    assert read([1, 3]) == "h h"
+    assert read([1, 6]) == " h h", "a text that goes on"
+    assert read([3], 2) == "h h"
+    spaceless = phi3(**{"tokenizer.ggml.add_space_prefix": False})
+    assert spaceless.reader((), [3]).feed(answer) == " h h"

@@ -144,11 +144,10 @@ def _sentence_piece(name: str, metadata: Mapping[str, Any], vocabulary: Vocabula
     defined = {_spelled(vocabulary, token): token for token in vocabulary.of_types(USER_DEFINED)}
     unknown = _known(vocabulary, UNKNOWN)
     rules = [*_SINGLE_SPACES] if metadata.get("tokenizer.ggml.remove_extra_whitespaces") is True else []
-    prefixed = metadata.get("tokenizer.ggml.add_space_prefix", model_of(name, metadata) == "llama") is True
-    if prefixed:
+    if vocabulary.prefixed:
         rules.append(_PREFIX)
     # Runs of spaces are found where people type the mark itself, too; with a prefix the library would look for "▁▁▁".
-    added = (added_token(token, text) | {"normalized": not prefixed} for text, token in defined.items())
+    added = (added_token(token, text) | {"normalized": not vocabulary.prefixed} for text, token in defined.items())
     top = head(added, {"type": "Sequence", "normalizers": [*rules, _SPACE_TO_MARK]}, None, None)
     model = bpe(unk_token=next(iter(unknown), None), fuse_unk=True, byte_fallback=True)
     return assemble(top, model, merging | _known(vocabulary, BYTE) | unknown | defined, merges)

@@ -116,16 +116,22 @@ class Dialogue:
             raise InvalidRequest(f"A text to embed must be a text, found {type(text).__name__}.")
         return self.codec.encode_whole(text)
 
-    def reader(self, stop: Sequence[str] = ()) -> Reader:
-        """A fresh reader for one answer."""
-        return Reader(self.codec, (*stop, *self._stop_texts))
+    def reader(self, stop: Sequence[str] = (), prompt: Sequence[int] = ()) -> Reader:
+        """A fresh reader for the answer to prompt's ids.
+
+        After a control token the vocabulary's own space does not count, as it is none of the answer's.
+        """
+        vocabulary = self.codec.vocabulary
+        begins = not prompt or prompt[-1] in vocabulary.control.values()
+        return Reader(self.codec, (*stop, *self._stop_texts), drop_space=vocabulary.prefixed and begins)
 
 
 class Reader:
     """Generated ids to text as they come: whole characters only, nothing of a stop string."""
 
-    def __init__(self, codec: TextCodec, stop: Sequence[str]) -> None:
+    def __init__(self, codec: TextCodec, stop: Sequence[str], *, drop_space: bool = False) -> None:
         self._codec = codec
+        self._drop_space = drop_space
         self._decoder = StreamDecoder()
         self._matcher = StopMatcher(stop)
         self.text = ""
@@ -145,6 +151,8 @@ class Reader:
         return rest
 
     def _emit(self, characters: str) -> str:
+        if self._drop_space and characters:
+            characters, self._drop_space = characters.removeprefix(" "), False
         delta, self.stopped = self._matcher.feed(characters)
         self.text += delta
         return delta

@@ -73,7 +73,7 @@ def _read(name: str, parsed: dict[str, Any], files: TokenizerFiles) -> tuple[Voc
     types = _types(tokens, model, kind, added)
     spelling: Spelling = "words" if kind == "WordPiece" else "bytes" if _has(parsed, "ByteLevel") else "spaces"
     control = control_tokens(tokens, types)
-    first = any(step.get("prepend_scheme") == "first" for step in _steps(parsed.get("pre_tokenizer")))
+    schemes = {_scheme(step) for name in ("normalizer", "pre_tokenizer") for step in _steps(parsed.get(name))}
     bos, eos, rules = _special(parsed, files.config, tokens)
     vocabulary = Vocabulary(
         tokens=tokens,
@@ -88,7 +88,8 @@ def _read(name: str, parsed: dict[str, Any], files: TokenizerFiles) -> tuple[Voc
         ends=frozenset() if kind == "WordPiece" else ends_of(control, (eos, *files.stop_ids)),
         eats_after=frozenset(token for token in control.values() if added.get(token, {}).get("rstrip")),
         eats_before=frozenset(token for token in control.values() if added.get(token, {}).get("lstrip")),
-        joint=_JOINT if first else "",
+        joint=_JOINT if "first" in schemes else "",
+        prefixed=not schemes.isdisjoint(("first", "always")),
     )
     return vocabulary, _definition(parsed, vocabulary, added)
 
@@ -152,6 +153,15 @@ def _steps(part: Any) -> Iterator[Mapping[str, Any]]:
         for inner in ("pretokenizers", "normalizers", "decoders", "processors"):
             for step in part.get(inner) or ():
                 yield from _steps(step)
+
+
+def _scheme(step: Mapping[str, Any]) -> str | None:
+    """When a step puts a space before a text: "always", "first", "never"; None where it is of another kind."""
+    if step.get("type") == "Prepend":
+        return "always"
+    if step.get("type") == "Metaspace":
+        return step.get("prepend_scheme") or ("always" if step.get("add_prefix_space", True) else "never")
+    return None
 
 
 def _has(parsed: Mapping[str, Any], kind: str) -> bool:

@@ -88,7 +88,15 @@ def read_vocabulary(name: str, metadata: Mapping[str, Any]) -> Vocabulary:
         add_end,
         ends_of(control, (ids["eos"], ids["eot"], ids["eom"])) if model != "bert" else frozenset(),
         frozenset(eats),
+        prefixed=adds_prefix(metadata),
     )
+
+
+def adds_prefix(metadata: Mapping[str, Any]) -> bool:
+    """Whether a space goes before every stretch of text."""
+    model = metadata.get("tokenizer.ggml.model")
+    usual = model == "llama"
+    return SPELLINGS.get(str(model)) == "spaces" and metadata.get("tokenizer.ggml.add_space_prefix", usual) is True
 
 
 def _words(tokens: Sequence[str], types: np.ndarray) -> list[str]:

@@ -43,7 +43,7 @@ class Vocabulary:
 
     ends: ids that end an answer. eats_after, eats_before: control tokens that swallow the white space beside them.
     joint: put before what follows a control token, for a library that treats the start of a text otherwise; its
-    first id is dropped again.
+    first id is dropped again. prefixed: a stretch of text begins with a space that nobody wrote.
     """
 
     tokens: Sequence[str]
@@ -59,6 +59,7 @@ class Vocabulary:
     eats_after: frozenset[int] = frozenset()
     eats_before: frozenset[int] = frozenset()
     joint: str = ""
+    prefixed: bool = False
 
     def text(self, token: int | None) -> str:
         """A special token as templates write it; "" for None."""
