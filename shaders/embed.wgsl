@@ -1,4 +1,6 @@
-// embed: x[t, :] = factor * W[tokens[t], :]
+// embed: x[t, :] (+)= factor * W[tokens[t], :]
+//
+//   ADD adds to what x holds. FROM 1 takes row step.position + t of W instead, FROM 2 row 0.
 //
 //   quants  u32x4 [N, blocks, …]      read        a part of W, see docs/architecture.md
 //   scales  u32 [N, blocks, …]        read
@@ -26,6 +28,8 @@ struct Params {
 @group(0) @binding(5) var<uniform> params: Params;
 
 override LANES: u32 = 64;
+override ADD: bool = false;
+override FROM: u32 = 0;
 
 //#include weight
 
@@ -36,7 +40,8 @@ fn embed(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
   if (token >= step.count || block >= params.blocks) {
     return;
   }
-  let row = tokens[token] - params.row_start; // wraps around for rows of earlier parts
+  let chosen = select(select(step.position + token, tokens[token], FROM == 0), 0, FROM == 2);
+  let row = chosen - params.row_start; // wraps around for rows of earlier parts
   if (row >= params.rows) {
     return;
   }
@@ -44,6 +49,7 @@ fn embed(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
   let col = block * 32;
   let start = token * params.cols + col;
   for (var i = 0u; i < min(32, params.cols - col); i++) {
-    x[start + i] = weights[i / 4][i % 4] * params.factor;
+    let value = weights[i / 4][i % 4] * params.factor;
+    x[start + i] = select(value, x[start + i] + value, ADD);
   }
 }

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from local_llm import inspection
 from local_llm.errors import Busy, DeviceLost, InvalidRequest, LocalLLMError, NotReady
 from local_llm.events import Callback, Events
 from local_llm.formats.opening import Opened, open_checkpoint
@@ -135,7 +136,7 @@ class LocalLLM:
         self._say(0.98, "Compiling kernels")
         engine = Engine(model, self._host.clock)
         await engine.prepare()
-        name = _short_name(checkpoint.name)
+        name = inspection.short_name(checkpoint.name)
         return Loaded(name, memory, model, engine, dialogue, blobs.size, storage_of(checkpoint))
 
     def _say(self, progress: float, text: str, done: int = 0, total: int = 0, rate: float = 0.0) -> None:
@@ -157,13 +158,13 @@ class LocalLLM:
             if self._loaded is not None:
                 self._loaded.memory.close()
                 self._loaded = None
-        self.state.phase, self.state.error, self.state.model = "error", _message(error), None
+        self.state.phase, self.state.error, self.state.model = "error", inspection.message(error), None
         self.state.gpu_bytes = 0
         self._tell(error)
 
     def _tell(self, error: BaseException) -> None:
         remedy = error.remedy if isinstance(error, LocalLLMError) else ""
-        self._events.emit("error", name=type(error).__name__, message=_message(error), remedy=remedy)
+        self._events.emit("error", name=type(error).__name__, message=inspection.message(error), remedy=remedy)
 
     async def unload(self) -> None:
         """Stop a running load or generation and free all GPU memory. Without a model, does nothing."""
@@ -232,6 +233,20 @@ class LocalLLM:
         ids = [int(token) for token in token_ids]
         async with self._turn:
             return await self._require().engine.logits(ids)
+
+    async def embed(self, texts: str | Sequence[str], *, pooling: str | None = None) -> np.ndarray:
+        """float32 [N, D]: a vector of length 1 for each text.
+
+        pooling: which of a text's states make its vector: "mean", "cls" (the first token's), "last", or None for what
+        the model's file says (encoders that say nothing: mean; decoders: last). Any loaded model can embed.
+        """
+        loaded = self._require()
+        wanted = [texts] if isinstance(texts, str) else list(texts)
+        ids = [loaded.dialogue.embedding_ids(text) for text in wanted]
+        async with self._turn:
+            if self._loaded is not loaded:
+                raise NotReady("The model was unloaded while this request waited.")
+            return await loaded.engine.embed(ids, pooling)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text as `complete` would see it."""
@@ -361,40 +376,12 @@ class LocalLLM:
 
     def status(self) -> dict[str, Any]:
         """What the runtime is doing now, JSON-able."""
-        state = self.state
-        return {
-            "is_ready": state.phase == "ready",
-            "is_loading": state.phase == "loading",
-            "is_generating": state.generating,
-            "progress": state.progress,
-            "progress_text": state.progress_text,
-            "model": state.model,
-            "error": state.error,
-            "gpu_bytes": self._loaded.memory.nbytes if self._loaded else 0,
-        }
+        return inspection.status(self.state, self._loaded.memory.nbytes if self._loaded else 0)
 
     async def runtime_info(self) -> dict[str, Any]:
         """The adapter, its features and limits, and what the model holds, JSON-able. Opens the device if need be."""
         caps = (await self._open_device()).caps
-        loaded = self._loaded
-        return {
-            "adapter": caps.adapter,
-            "vendor": caps.vendor,
-            "architecture": caps.architecture,
-            "software_adapter": caps.software,
-            "features": sorted(caps.features),
-            "max_binding_bytes": caps.max_binding_bytes,
-            "max_buffer_bytes": caps.max_buffer_bytes,
-            "context_size": loaded.model.context if loaded else None,
-            "gpu_bytes": loaded.memory.nbytes if loaded else 0,
-            "gpu_bytes_by_use": loaded.memory.by_label() if loaded else {},
-            "file_bytes": loaded.file_bytes if loaded else 0,
-        }
-
-
-def _short_name(name: str) -> str:
-    return name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].split("?")[0].removesuffix(".gguf")
-
-
-def _message(error: BaseException) -> str:
-    return error.message if isinstance(error, LocalLLMError) else str(error) or type(error).__name__
+        held = self._loaded
+        if held is None:
+            return inspection.runtime_info(caps, None, None, 0)
+        return inspection.runtime_info(caps, held.memory, held.model.context, held.file_bytes)

@@ -38,3 +38,15 @@ async def test_factor_and_split_weight(device):
         bench.set_count(5)
         await bench.run(embed(bench.shared, 5, weight, bench.buffer(ids), x, factor=3.0))
         np.testing.assert_array_max_ulp(await bench.read(x, 5, 96), quant.decode("q8_0", data)[ids] * np.float32(3), 1)
+
+
+async def test_positions_and_the_first_row_are_added(device):
+    data = quant.random_weights(np.random.default_rng(5), "f16", 10, 64)
+    with workbench(device, max_binding_bytes=4 * 128) as bench:
+        weight = await bench.weight("f16", data, 64)
+        x = bench.buffer(np.ones((3, 64), np.float32))
+        bench.device.write(bench.shared.step.handle, np.array([5, 3, 0, 0], np.uint32).tobytes())
+        for source in ("positions", "first row"):
+            await bench.run(embed(bench.shared, 3, weight, bench.shared.dummy, x, source=source, add=True))
+        rows = quant.decode("f16", data)
+        np.testing.assert_allclose(await bench.read(x, 3, 64), 1 + rows[5:8] + rows[0], rtol=1e-6)

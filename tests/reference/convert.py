@@ -20,14 +20,20 @@ ARCHITECTURES = {"mistral": "llama", "gemma3_text": "gemma3"}
 _PERMUTED = {"llama", "granite", "smollm3"}
 
 
-def write_converted(path: Path, config: Mapping[str, Any], weights: Mapping[str, np.ndarray], kind: str) -> Path:
-    """Write a GGUF with matrices of type `kind`; the tokenizer is tiny.py's."""
+def write_converted(
+    path: Path,
+    config: Mapping[str, Any],
+    weights: Mapping[str, np.ndarray],
+    kind: str,
+    extra: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a GGUF with matrices of type `kind` and `extra` metadata; the tokenizer is tiny.py's."""
     architecture = str(ARCHITECTURES.get(config["model_type"], config["model_type"]))
     tensors = {name: _stored(value, kind) for name, value in converted(architecture, config, weights).items()}
     values = {"general.architecture": architecture, **_tokenizer()}
     values |= {f"{architecture}.{key}": value for key, value in metadata(architecture, config).items()}
     tensors |= _rope_tensors(config)
-    return write_gguf(path, values, tensors)
+    return write_gguf(path, values | dict(extra or {}), tensors)
 
 
 def _stored(value: np.ndarray, kind: str) -> Stored:
@@ -79,6 +85,7 @@ def metadata(architecture: str, config: Mapping[str, Any]) -> dict[str, Any]:
     }
     plain = {
         "rms_norm_eps": "attention.layer_norm_rms_epsilon",
+        "layer_norm_eps": "attention.layer_norm_epsilon",
         "attn_logit_softcapping": "attn_logit_softcapping",
         "final_logit_softcapping": "final_logit_softcapping",
         "sliding_window": "attention.sliding_window",

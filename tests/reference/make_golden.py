@@ -117,6 +117,32 @@ def make(name: str) -> None:
     print(f"{name}: logits to {abs(logits).max():.1f}, median margin {np.median(ordered[:, -1] - ordered[:, -2]):.2f}")
 
 
+def make_encoder() -> None:
+    """golden/encoders/bert.npz: config, shapes, ids [40] and the last states f32 [40, 64]."""
+    changes = {"num_key_value_heads": None, "max_position_embeddings": 64, "hidden_act": "gelu"}
+    config = transformers.BertConfig(**{**SHAPE, **changes}, attn_implementation="eager")
+    model = transformers.BertModel(config, add_pooling_layer=False).eval().float()
+    shapes = {key: tuple(p.shape) for key, p in model.named_parameters()}
+    ids = [(37 * i + 11) % VOCAB for i in range(PROMPT)]
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            parameter.copy_(torch.from_numpy(draw(key, shapes[key])))
+        states = model(torch.tensor([ids])).last_hidden_state[0].numpy()
+    kept = {key: value for key, value in config.to_dict().items() if not key.startswith("_") and value is not None}
+    (FOLDER / "encoders").mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        FOLDER / "encoders" / "bert.npz",
+        config=np.array(json.dumps(kept)),
+        drawn=np.array("{}"),
+        shapes=np.array(json.dumps(shapes)),
+        ids=np.array(ids, np.int32),
+        logits=states.astype(np.float32),
+    )
+
+
 if __name__ == "__main__":
-    for wanted in sys.argv[1:] or FAMILIES:
-        make(wanted)
+    for wanted in sys.argv[1:] or [*FAMILIES, "bert"]:
+        if wanted == "bert":
+            make_encoder()
+        else:
+            make(wanted)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from local_llm.errors import ContextOverflow, InvalidRequest
+from local_llm.generate.embedding import embed_ids
 from local_llm.generate.stats import Timing
 from local_llm.gpu.kernel import Call
 from local_llm.gpu.memory import Memory
@@ -35,6 +36,7 @@ FIRST_PIECES = 4
 SLOW_PIECES = 16  # from here on each piece is waited for, so that an interruption takes effect within it
 MOST_PIECES = 256
 LOGITS_CHUNK = 32
+LEAST_TIMED = 32
 PLANS_KEPT = 16
 
 SEEN_IN_PROMPT = 1 << 31
@@ -61,6 +63,14 @@ class Outcome:
     token_ids: list[int] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Chunk:
+    """Prompt tokens that were submitted together, and when."""
+
+    tokens: int
+    begun: float  # seconds
+
+
 class Engine:
     """The loop over one loaded model. One generation at a time; the caller sees to that."""
 
@@ -77,12 +87,18 @@ class Engine:
         self._plans: dict[object, list[Handle]] = {}
         self._held: list[int] = []  # ids whose keys and values the cache holds, from position 0
         self._reach = 0  # positions below it may have been written since position 0 was, queued steps included
-        self._pieces = FIRST_PIECES  # submits that a prefill chunk is cut into
+        self._software = model.shared.caps.software
+        self._pieces = SLOW_PIECES if self._software else FIRST_PIECES  # submits that a prefill chunk is cut into
+        self._chunk = Chunk(0, 0.0)  # the newest
+        self._ended = 0.0  # when the newest chunk known to be done was
         self._step_seconds = BATCH_SECONDS
         self._stop = False
 
     async def prepare(self) -> None:
         """Compile every kernel that any request can need, all at once."""
+        if not self._model.config.causal:
+            layers = self._model.family.layers
+            return await self._compiler.prepare(layers(self._model, 1) + layers(self._model, 2))
         calls = self._prefill_calls(1, SamplingParams())
         for reach in REACHES:
             if reach < self._model.context:
@@ -177,7 +193,9 @@ class Engine:
         data = await waiting
         had = outcome.timing.last
         outcome.timing.saw(count)
-        if had is not None:  # a smoothed time per step, from arrivals of whole batches
+        if had is None:
+            self._chunk_ended(self._chunk)
+        else:  # a smoothed time per step, from arrivals of whole batches
             seconds = max((self._clock() - max(had, before - BATCH_SECONDS)) / count, 1e-5)
             self._step_seconds += 0.3 * (seconds - self._step_seconds)
         return list(struct.unpack(f"<{count}I", data))
@@ -204,6 +222,7 @@ class Engine:
         cached = start
         self._held = self._held[:start]
         self._reach = self._reach if start else 0
+        before: tuple[Awaitable[None], Chunk] | None = None  # waited for while the next chunk is at work
         while start < len(ids) and not self._stop:
             count = min(self._model.max_chunk, len(ids) - start)
             last = start + count == len(ids)
@@ -213,6 +232,11 @@ class Engine:
                 break
             self._held += ids[start : start + count]
             start += count
+            ended = None if last else self._device.idle()
+            if before is not None:
+                await before[0]
+                self._chunk_ended(before[1])
+            before = None if ended is None else (ended, self._chunk)
         return cached
 
     def _holds_window_before(self, position: int) -> bool:
@@ -221,22 +245,29 @@ class Engine:
         return all(self._reach - ring.context <= max(0, position + 1 - ring.window) for ring in rings)
 
     async def _run_chunk(self, count: int, sampling: SamplingParams | None) -> bool:
-        """One chunk in several submits, so that none holds the GPU for long and the page's frames get in between.
+        """Submit one chunk in several pieces, so that none holds the GPU for long and the page's frames get in between.
 
-        False where it was interrupted before its end.
+        False where it was interrupted before its end. A slow adapter's pieces are waited for.
         """
-        key = ("prefill", count, sampling and _kind(sampling))
-        before = self._clock()
-        for piece in self._plan(key, self._pieces, lambda: self._prefill_calls(count, sampling)):
+        # A plan serves all counts up to its own: prompts of any length find one that is recorded already.
+        most = count if count == 1 or self._software else min(-(-count // 32) * 32, self._model.max_chunk)
+        key = ("prefill", most, sampling and _kind(sampling))
+        self._chunk = Chunk(count, self._clock())
+        for piece in self._plan(key, self._pieces, lambda: self._prefill_calls(most, sampling)):
             if self._stop:
                 return False
             self._device.submit(piece)
             if self._pieces >= SLOW_PIECES:
                 await self._device.idle()
-        await self._device.idle()
-        wanted = (self._clock() - before) / SUBMIT_SECONDS
-        self._pieces = min(MOST_PIECES, 1 << max(0, math.ceil(math.log2(max(wanted, 1e-3)))))
         return True
+
+    def _chunk_ended(self, chunk: Chunk) -> None:
+        """Choose into how many pieces the next chunk is cut, by what this one took; a few tokens tell too little."""
+        now = self._clock()
+        seconds, self._ended = now - max(chunk.begun, self._ended), now
+        if chunk.tokens >= LEAST_TIMED:
+            wanted = seconds * self._model.max_chunk / chunk.tokens / SUBMIT_SECONDS
+            self._pieces = min(MOST_PIECES, 1 << max(0, math.ceil(math.log2(max(wanted, 1e-3)))))
 
     def _write_step(self, ids: Sequence[int], position: int, seed: int) -> None:
         self._device.write(self._model.tokens.handle, struct.pack(f"<{len(ids)}I", *ids))
@@ -296,6 +327,17 @@ class Engine:
         finally:
             memory.close()
         return rows
+
+    async def embed(self, texts: Sequence[Sequence[int]], pooling: str | None = None) -> np.ndarray:
+        """float32 [N, D], one vector of length 1 for the ids of each text. Replaces the cache's content."""
+        self._held = []
+        memory = Memory(self._device)
+        try:
+            compiler = Compiler(self._device, memory)
+            vectors = [await embed_ids(self._model, compiler, ids, pooling) for ids in texts]
+        finally:
+            memory.close()
+        return np.stack(vectors) if vectors else np.empty((0, self._model.config.width), np.float32)
 
 
 def _common_prefix(held: Sequence[int], ids: Sequence[int]) -> int:

@@ -10,6 +10,8 @@ from local_llm.formats.checkpoint import Checkpoint
 from local_llm.models.metadata import Metadata
 from local_llm.models.rope import Rope, read_rope
 
+_POOLINGS = ("last", "mean", "cls", "last")  # GGUF's numbers; 0 is none
+
 
 @dataclass(frozen=True)
 class Attention:
@@ -44,6 +46,8 @@ class Config:
     score_cap: float = 0.0  # scores become c tanh(s / c); 0: they stay
     logit_cap: float = 0.0
     logit_divisor: float = 1.0
+    causal: bool = True  # False: an encoder, whose tokens see each other; a text goes through it in one step
+    pooling: str = "last"  # of embeddings: "mean", "cls" (the first token's) or "last"
 
     @property
     def q_rows(self) -> int:
@@ -54,8 +58,10 @@ class Config:
         return self.kv_heads * self.head_width
 
 
-def read_config(checkpoint: Checkpoint, *, interleaved: bool = False) -> Config:
-    """The configuration of a model of Llama's shape; every layer attends alike. interleaved: see Rope."""
+def read_config(
+    checkpoint: Checkpoint, *, interleaved: bool = False, eps: str = "attention.layer_norm_rms_epsilon"
+) -> Config:
+    """The configuration of a model of Llama's shape; every layer attends alike. interleaved: see Rope. eps: its key."""
     name, meta = checkpoint.name, metadata_of(checkpoint)
     width, heads = meta.integer("embedding_length"), meta.integer("attention.head_count", most=4096)
     kv_heads = meta.integer("attention.head_count_kv", heads, most=4096)
@@ -79,9 +85,10 @@ def read_config(checkpoint: Checkpoint, *, interleaved: bool = False) -> Config:
         ffn_width=meta.integer("feed_forward_length"),
         vocab=embedding.shape[0] if embedding else 0,
         context=context,
-        eps=meta.number("attention.layer_norm_rms_epsilon"),
+        eps=meta.number(eps),
         attention=(Attention(rope),) * layers,
         scale=meta.number("attention.scale", head_width**-0.5),
+        pooling=_POOLINGS[meta.integer("pooling_type", 3, least=0, most=3)],
     )
 
 

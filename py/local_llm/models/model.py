@@ -23,7 +23,8 @@ from local_llm.models.rope import Rope, read_divisors, rope_table
 from local_llm.ops.attention import MOST_PARTS, Cache, Heads, cache_bytes
 from local_llm.ops.shared import Shared
 
-MAX_CHUNK = 256  # most tokens in one prefill step: sets the size of the working buffers
+MAX_CHUNK = 512  # most tokens in one prefill step: sets the size of the working buffers
+SOFTWARE_CHUNK = 256  # the same on a CPU, which gains nothing by more and shall be interruptible
 DEFAULT_CONTEXT = 4096
 
 
@@ -101,7 +102,7 @@ async def load(
     tables = await _rope_tables(checkpoint, blobs, config, context)
     device = memory.device
     placed, targets = loading.place(checkpoint, wanted, memory)
-    max_chunk = min(MAX_CHUNK, context)
+    max_chunk = min(SOFTWARE_CHUNK if device.caps.software else MAX_CHUNK, context)
     heads = tuple(_heads(config, layer, context, max_chunk) for layer in config.attention)
     ropes = {rope: memory.upload(table.tobytes() or bytes(16), "rope") for rope, table in tables.items()}
     model = Model(
@@ -146,6 +147,7 @@ def _heads(config: Config, layer: Attention, context: int, max_chunk: int) -> He
         window=layer.window,
         softcap=config.score_cap,
         ring=slots < context,
+        causal=config.causal,
         norm=config.qk_norm,
         eps=config.eps,
     )

@@ -23,6 +23,16 @@ def rms_norm(
     return [Call(Kernel.of("rms_norm", ADD=add), (x, weight, y), (tokens, 1, 1), pack(width, float(eps)))]
 
 
+def layer_norm(s: Shared, tokens: int, x: Buffer, weight: Buffer, bias: Buffer, width: int, eps: float) -> list[Call]:
+    """x = (x - mean) / sqrt(variance + eps) ⊙ weight + bias in place, by rows, for f32 x [T, D]."""
+    return [Call(Kernel.of("layer_norm"), (x, weight, bias), (tokens, 1, 1), pack(width, float(eps)))]
+
+
+def gelu(s: Shared, x: Buffer, count: int) -> list[Call]:
+    """x = x · Φ(x) in place for f32 x [count]."""
+    return [Call(Kernel.of("gelu"), (x,), spread(-(-count // _LANES), s.caps.max_workgroups), pack(count))]
+
+
 def softcap(s: Shared, x: Buffer, count: int, cap: float) -> list[Call]:
     """x = cap · tanh(x / cap) in place for f32 x [count]."""
     grid = spread(-(-count // _LANES), s.caps.max_workgroups)

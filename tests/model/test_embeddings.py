@@ -1,0 +1,81 @@
+"""Texts to vectors: encoders against Hugging Face transformers, decoders against their own states."""
+
+import numpy as np
+import pytest
+
+from local_llm.errors import ContextOverflow, InvalidRequest
+from tests.model.golden import load_golden
+from tests.model.tiny import write_tiny_gguf
+from tests.reference import tolerance
+from tests.reference.convert import write_converted
+
+
+def encoder(tmp_path, pooling=None):
+    golden = load_golden("encoders/bert")
+    extra = {} if pooling is None else {"bert.pooling_type": pooling}
+    path = write_converted(tmp_path / "bert.gguf", golden.config, golden.weights, "F32", extra)
+    return golden, path
+
+
+def of_length_1(vector):
+    return vector / np.linalg.norm(vector)
+
+
+@pytest.mark.parametrize("pooling", [None, 2, 3])
+async def test_an_encoder(llm, tmp_path, pooling):
+    golden, path = encoder(tmp_path, pooling)
+    await llm.init(str(path))
+    (got,) = await llm._require().engine.embed([golden.ids])
+    wanted = {None: golden.logits.mean(0), 2: golden.logits[0], 3: golden.logits[-1]}[pooling]
+    np.testing.assert_allclose(got, of_length_1(wanted), **tolerance.MODEL)
+    assert got @ of_length_1(wanted) > 0.9999
+
+
+async def test_the_kernels_for_gpus(gpu_llm, tmp_path):
+    golden, path = encoder(tmp_path)
+    await gpu_llm.init(str(path))
+    got = await gpu_llm._require().engine.embed([golden.ids, golden.ids[:1]])
+    np.testing.assert_allclose(got[0], of_length_1(golden.logits.mean(0)), **tolerance.MODEL)
+    assert got[1] @ got[1] == pytest.approx(1, abs=1e-5)
+
+
+async def test_an_encoder_says_that_it_makes_no_text(llm, tmp_path):
+    _, path = encoder(tmp_path)
+    await llm.init(str(path))
+    with pytest.raises(InvalidRequest, match=r"embeddings.*embed\(\)"):
+        await llm.complete([5, 6, 7])
+    with pytest.raises(InvalidRequest, match=r"embed\(\)"):
+        await llm.logits([5, 6, 7])
+    assert (await llm.embed("hello")).shape == (1, 64)
+
+
+async def test_a_decoder_gives_its_last_state_after_the_last_norm(llm, tmp_path):
+    tiny = write_tiny_gguf(tmp_path / "tiny.gguf", 14, context=600)
+    await llm.init(str(tiny.path))
+    text = "the answer is " * 60
+    vectors = await llm.embed([text, "and another one"])
+    assert len(llm.encode(text)) > 256  # more than one chunk
+    for vector, words in zip(vectors, (text, "and another one"), strict=True):
+        assert vector @ vector == pytest.approx(1, abs=1e-5)
+        logits = (await llm.logits(llm.encode(words)))[-1]  # the head's product with that state
+        assert of_length_1(tiny.tensors["token_embd.weight"] @ vector) @ of_length_1(logits) > 0.99999
+    assert vectors[0] @ vectors[1] < 0.99
+
+
+async def test_a_generation_after_an_embedding_begins_anew(llm, tmp_path):
+    await llm.init(str(write_tiny_gguf(tmp_path / "tiny.gguf", 15).path))
+    first = await llm.complete([5, 6, 7, 8], max_tokens=4, ignore_eos=True)
+    await llm.embed("something else")
+    again = await llm.complete([5, 6, 7, 8], max_tokens=4, ignore_eos=True)
+    assert again.token_ids == first.token_ids
+    assert again.usage.cached_tokens == 0
+
+
+async def test_bad_requests(llm, tmp_path):
+    _, path = encoder(tmp_path)
+    await llm.init(str(path))
+    with pytest.raises(InvalidRequest, match="Pooling"):
+        await llm.embed("hello", pooling="max")
+    with pytest.raises(ContextOverflow, match="takes 64"):
+        await llm.embed("word " * 100)
+    assert (await llm.embed([])).shape == (0, 64)
