@@ -264,7 +264,7 @@ const opaque = (value) => value instanceof Blob || value instanceof ArrayBuffer 
 function pack(args, objects) {
   return JSON.stringify(args, (_, value) => {
     if (value instanceof AbortSignal) return undefined;
-    return opaque(value) ? { $object: objects.push(value) - 1 } : value;
+    return opaque(value) ? { $object: objects.push(value) - 1 } : value instanceof FileList ? [...value] : value;
   });
 }
 

@@ -42,6 +42,31 @@ def test_parts_make_the_whole(tiny, tmp_path, count, how):
     assert checkpoint.size == blobs.size == sum(path.stat().st_size for path in paths)
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_objects_that_can_be_read(tiny, tmp_path, waits):
+    class Readable:
+        def __init__(self, path):
+            self.data = path.read_bytes()
+            self.size = len(self.data)
+
+        def read(self, start, stop):
+            return self.data[start:stop]
+
+    class Waiting(Readable):
+        async def read(self, start, stop):
+            return bytearray(self.data[start:stop])
+
+    paths = split_gguf(tiny.path, tmp_path / "parts", 2)
+    whole, blobs = opened(tiny.path)
+    expected = wait(content(whole, blobs))
+    kind = Waiting if waits else Readable
+    assert wait(content(*opened([kind(path) for path in paths[::-1]]))) == expected
+    short = kind(tiny.path)
+    short.data = short.data[:100]
+    with pytest.raises(CorruptModel, match=r"the given object: expected bytes \d+ to \d+, found"):
+        opened(short)
+
+
 def test_no_window_spans_two_files(tiny, tmp_path):
     checkpoint, blobs = opened(split_gguf(tiny.path, tmp_path / "parts", 3)[0])
     assert isinstance(blobs, JoinedBlobs)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from local_llm.gpu.ports import Blobs, Device, Handle
 
 OpenBlobs = Callable[[Any], Awaitable[Blobs]]
 
+_PIECE = 4 << 20  # bytes; a multiple of 4
 _APART = 8192  # bytes between two files: more than a window (windows.py) bridges
 
 
@@ -47,6 +48,44 @@ class JoinedBlobs:
     def _at(self, address: int) -> tuple[Blobs, int]:
         index = bisect_right(self.starts, address) - 1
         return self.files[index], self.starts[index]
+
+
+class ObjectBlobs:
+    """See gpu.ports.Blobs; over anything with `size` and `read(start, stop)`, which may be a coroutine function."""
+
+    def __init__(self, source: Any) -> None:
+        self.name = str(getattr(source, "name", "the given object"))
+        self.size = int(source.size)
+        self._read = source.read
+
+    async def read(self, start: int, stop: int) -> bytes:
+        found = self._read(start, stop)
+        data = bytes(await found if isinstance(found, Awaitable) else found)
+        if len(data) != stop - start:
+            raise CorruptModel(
+                f"{self.name}: expected bytes {start} to {stop}, found {len(data)} of these {stop - start}.",
+                remedy="read(start, stop) must give just these bytes.",
+            )
+        return data
+
+    async def stream_into(
+        self, device: Device, buffer: Handle, start: int, stop: int, progress: Callable[[int], None]
+    ) -> None:
+        for at in range(start, stop, _PIECE):
+            piece = await self.read(at, min(at + _PIECE, stop))
+            device.write(buffer, piece + bytes(-len(piece) % 4), at - start)
+            progress(len(piece))
+
+
+def opener_of_objects(open_blobs: OpenBlobs) -> OpenBlobs:
+    """open_blobs for what the host knows and for objects that can be read."""
+
+    async def opened(source: Any) -> Blobs:
+        if isinstance(source, str) or not (callable(getattr(source, "read", None)) and hasattr(source, "size")):
+            return await open_blobs(source)
+        return ObjectBlobs(source)
+
+    return opened
 
 
 class LateBlobs:
@@ -123,19 +162,11 @@ def folder_of_place(place: str | os.PathLike[str], open_blobs: OpenBlobs) -> Fol
     return Folder(name, None, lambda file: sibling(text, file), open_blobs)
 
 
-async def folder_of_list(sources: Sequence[Any], open_blobs: OpenBlobs) -> Folder:
-    """The given files, whatever folder they lie in. Where two have the same name the first counts."""
-    files: dict[str, Blobs] = {}
-    for source in sources:
-        blobs = await open_blobs(source)
-        files.setdefault(base_name(blobs.name), blobs)
-    return folder_of_files(files)
-
-
-def folder_of_files(files: Mapping[str, Blobs], name: str = "") -> Folder:
-    """A folder of files that are open already."""
+def folder_of_files(opened: Sequence[Blobs]) -> Folder:
+    """A folder of files that are open already. Of two that have the same name the first counts."""
+    files = {base_name(file.name): file for file in reversed(opened)}
 
     async def same(blobs: Blobs) -> Blobs:
         return blobs
 
-    return Folder(name or f"the list of {len(files)} files", frozenset(files), files.__getitem__, same)
+    return Folder(f"the list of {len(opened)} files", frozenset(files), files.__getitem__, same)

@@ -29,6 +29,11 @@ def part_names(file: str) -> list[str]:
     return [f"{file[: match.start()]}-{number:05}-of-{match[2]}{file[match.end() :]}" for number in range(1, count + 1)]
 
 
+async def is_gguf(file: Blobs) -> bool:
+    """Whether a file begins as a GGUF does."""
+    return await file.read(0, min(4, file.size)) == b"GGUF"
+
+
 async def read_parts(files: Sequence[Blobs]) -> tuple[GGUF, Blobs]:
     """The one GGUF of `files`, in any order, and the blobs that its tensors' bytes are addresses of.
 

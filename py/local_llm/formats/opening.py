@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from local_llm.errors import InvalidRequest, UnsupportedModel
 from local_llm.formats import huggingface, mlc
 from local_llm.formats.checkpoint import Checkpoint, Tensor
-from local_llm.formats.files import Folder, OpenBlobs, base_name, folder_of_list, folder_of_place
-from local_llm.formats.gguf_split import part_names, read_parts
+from local_llm.formats.files import Folder, OpenBlobs, base_name, folder_of_files, folder_of_place, opener_of_objects
+from local_llm.formats.gguf_split import is_gguf, part_names, read_parts
 from local_llm.formats.huggingface import Texts
 from local_llm.formats.quant import BY_NAME, QUANTIZED
 from local_llm.gpu.ports import Blobs
@@ -35,14 +34,14 @@ class Opened:
 async def open_checkpoint(source: Any, open_blobs: OpenBlobs, quantize: int | None = None) -> Opened:
     """The model that `source` holds. quantize: bits (8 or 4) that matrices of floats get while they are loaded.
 
-    source: what open_blobs takes, a list of such (the files of one model), or a folder: a directory's path, an address
-    that ends in `/`, or that of a file in it (config.json, model.safetensors, mlc-chat-config.json, …). One part of a
-    split GGUF stands for all. Raises InvalidRequest, and CorruptModel, UnsupportedModel or DownloadFailed, which name
-    the file.
+    source: what open_blobs takes or an object with read(start, stop) and size, a list of such (the files of one model),
+    or a folder: a directory's path, an address that ends in `/`, or that of a file in it (config.json,
+    model.safetensors, mlc-chat-config.json, …). One part of a split GGUF stands for all. Raises InvalidRequest, and
+    CorruptModel, UnsupportedModel or DownloadFailed, which name the file.
     """
     if quantize is not None and (isinstance(quantize, bool) or quantize not in QUANTIZED):
         raise InvalidRequest(f"quantize must be 8 or 4 (bits) or None, found {quantize!r:.60}.")
-    opened = await _open(source, open_blobs)
+    opened = await _open(source, opener_of_objects(open_blobs))
     if quantize is None:
         return opened
     return replace(opened, checkpoint=quantized(opened.checkpoint, quantize))
@@ -63,8 +62,11 @@ def quantized(checkpoint: Checkpoint, bits: int) -> Checkpoint:
 
 
 async def _open(source: Any, open_blobs: OpenBlobs) -> Opened:
-    if isinstance(source, Sequence) and not isinstance(source, str | bytes | bytearray | memoryview):
-        return await _open_folder(await folder_of_list(source, open_blobs))
+    if isinstance(source, list | tuple):
+        files = [await open_blobs(each) for each in source]
+        if files and all([await is_gguf(file) for file in files]):
+            return Opened(*await read_parts(files))
+        return await _open_folder(folder_of_files(files))
     if isinstance(source, str | os.PathLike):
         place = os.fspath(source)
         folder = folder_of_place(place, open_blobs)
