@@ -317,7 +317,11 @@ def test_another_service_can_stand_behind_it(page):
                 done: [],
                 status: { isReady: true, model: 'theirs', gpuBytes: 5e6, statistics: { generations: 7 } },
                 getStatus() { return this.status; },
-                getAvailableModels() { return [{ id: 'theirs', name: 'Theirs', downloadBytes: 5e6 }]; },
+                getAvailableModels() {
+                    const old = { id: 'old', name: 'Old', cached: true, deletable: !this.done.includes('old') };
+                    return [{ id: 'theirs', name: 'Theirs', downloadBytes: 5e6 }, old];
+                },
+                async deleteModel(id) { this.done.push(id); },
                 async unload() { this.done.push('unload'); this.status = { error: 'Broken.' }; },
             };
             const widget = document.createElement('local-llm-widget');
@@ -329,8 +333,10 @@ def test_another_service_can_stand_behind_it(page):
     assert page.evaluate("() => b.getStatus()")["primaryMetric"] == "theirs"
     assert "5.00 MB" in page.evaluate("() => b.shadowRoot.textContent")
     assert page.evaluate("() => timers.size") == 2
+    page.evaluate("() => b.shadowRoot.querySelector('[data-action=delete-model]').click()")
+    page.wait_for_function("() => !b.shadowRoot.querySelector('[data-action=delete-model]')")
     page.evaluate("() => b.getControls()[0].action()")
-    assert page.evaluate("() => other.done") == ["unload"]
+    assert page.evaluate("() => other.done") == ["old", "unload"]
     assert page.evaluate("() => b.getStatus()")["message"] == "Error: Broken."
     assert "Broken." in page.evaluate("() => b.shadowRoot.textContent")
     page.evaluate("() => { b.moduleApi = llm; }")

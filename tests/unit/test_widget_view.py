@@ -107,6 +107,20 @@ def test_the_plot_stays_in_its_frame():
     assert tags(View().render(replace(READY, speeds=(0.0, 0.0))), "polyline")
 
 
+def test_a_row_tells_what_is_on_the_device_and_what_can_be_deleted():
+    rows = (
+        ModelRow("a", "Alpha", "One", cached=True, deletable=True),
+        ModelRow("b", "Beta", "One", cached=True, deletable=True),
+        ModelRow("c", "Gamma", "One", fits=False),
+    )
+    view = View().render(replace(READY, models=rows))
+    buttons = {one.attributes["data-model"]: one for one in find_all(view, data_action="delete-model")}
+    assert {name: "disabled" in one.attributes for name, one in buttons.items()} == {"a": True, "b": False}
+    assert buttons["b"].attributes["aria-label"] == "Delete Beta from this device"
+    assert text_of(view).count("on this device") == 2
+    assert text_of(view).count("too large for the GPU") == 1
+
+
 def test_the_model_list_is_grouped_and_says_what_can_be_done():
     view = View().render(READY)
     assert [text_of(one) for one in find_all(view, class_="llm-family")] == ["One", "Two"]

@@ -32,6 +32,9 @@ class ForeignService:
     async def switch_model(self, model: str | None) -> None:
         await self._api.switchModel(model)
 
+    async def delete_model(self, model: str | None) -> None:
+        await self._api.deleteModel(model)
+
     async def retry(self) -> None:
         await (self._api.retry() if hasattr(self._api, "retry") else self._api.init())
 

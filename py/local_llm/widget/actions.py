@@ -18,6 +18,8 @@ class Service(Protocol):
 
     def switch_model(self, model: Any) -> Awaitable[None]: ...
 
+    def delete_model(self, model: Any) -> Awaitable[None]: ...
+
     def retry(self) -> Awaitable[None]: ...
 
     def unload(self) -> Awaitable[None]: ...
@@ -33,6 +35,7 @@ async def act(service: Service, action: str, model: str | None = None) -> None:
     steps: dict[str, Callable[[], Any]] = {
         "load-model": lambda: service.init(model or None),
         "switch-model": lambda: service.switch_model(model),
+        "delete-model": lambda: service.delete_model(model),  # offered for models that the service calls deletable
         "retry": service.retry,
         "unload-model": service.unload,
         "stop-loading": service.unload,

@@ -13,7 +13,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ModelRow:
-    """One line of the model list. nbytes: the download, None where unknown; estimate: nbytes is a guess."""
+    """One line of the model list. nbytes: the download, None where unknown; estimate: nbytes is a guess.
+
+    cached: on this device, no download is needed. deletable: and the service can delete it. fits: the GPU's memory,
+    None where nobody knows.
+    """
 
     id: str
     name: str
@@ -24,6 +28,9 @@ class ModelRow:
     licence: str = ""
     supported: bool = True
     reason: str = ""  # why it is not supported
+    cached: bool = False
+    deletable: bool = False
+    fits: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,9 @@ def _row(model: Mapping[str, Any]) -> ModelRow:
         licence=_text(model.get("licence")) or "",
         supported=model.get("supported") is not False,
         reason=_text(model.get("reason")) or "",
+        cached=model.get("cached") is True,
+        deletable=model.get("deletable") is True,
+        fits=fits if isinstance(fits := model.get("fits"), bool) else None,
     )
 
 

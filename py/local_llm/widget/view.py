@@ -170,7 +170,8 @@ class View:
         """One line of the model list."""
         here = row.id == snapshot.model
         state = "Loaded" if here and snapshot.ready else "Loading" if here and snapshot.loading else ""
-        facts = " · ".join(filter(None, (_size(row), row.quantization, row.licence, row.reason)))
+        place, room = "on this device" if row.cached else "", "too large for the GPU" if row.fits is False else ""
+        facts = " · ".join(filter(None, (_size(row), row.quantization, place, room, row.licence, row.reason)))
         button = h(
             "button",
             state or ("Switch" if snapshot.ready else "Load"),
@@ -183,7 +184,9 @@ class View:
             disabled=bool(state) or snapshot.loading or not row.supported,
         )
         name = h("div", h("span", row.name), h("span", facts, class_="llm-quiet"))
-        return h("li", name, button, key=row.id, aria_current="true" if state else None)
+        return h(
+            "li", name, button, _delete_button(row, bool(state)), key=row.id, aria_current="true" if state else None
+        )
 
     def announcement(self, snapshot: Snapshot) -> El | None:
         """What a screen reader hears; it changes rarely, so that nobody is talked over."""
@@ -201,6 +204,23 @@ def _face(control: Control) -> list[El | str]:
         El(drawing.tag, {**drawing.attributes, "aria-hidden": "true"}, drawing.children, "", drawing.namespace),
         words,
     ]
+
+
+def _delete_button(row: ModelRow, used: bool) -> El | None:
+    if not row.deletable:
+        return None
+    return h(
+        "button",
+        "Delete",
+        type="button",
+        data_action="delete-model",
+        data_model=row.id,
+        part="delete-button",
+        class_="llm-button",
+        aria_label=f"Delete {row.name} from this device",
+        disabled=used,
+        key="delete",
+    )
 
 
 def _progress_text(snapshot: Snapshot) -> str:
