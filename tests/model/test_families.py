@@ -8,7 +8,8 @@ import pytest
 
 from tests.model.golden import NAMES, load_golden
 from tests.reference import tolerance
-from tests.reference.convert import write_converted
+from tests.reference.convert import tokenizer_metadata, write_converted
+from tests.reference.folders import encode_safetensors, write_json, write_shards, write_tokenizer
 
 FEATURES = ["qwen2", "qwen3", "gemma2", "gemma3", "olmo2", "mistral-window", "phi4-mini"]  # of kernels, all of them
 CONTEXT = {"phi4-mini": 128}  # its longrope then takes the factors for short contexts, as the reference does
@@ -47,3 +48,57 @@ async def test_greedy_continuation(llm, tmp_path, name):
     await llm.init(str(gguf(tmp_path, name)))
     reply = await llm.complete(golden.ids[:40], max_tokens=8, ignore_eos=True)
     assert list(reply.token_ids) == golden.ids[40:]
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_safetensors(llm, tmp_path, name):
+    golden = load_golden(name)
+    await compare(llm, huggingface(tmp_path / name, golden.config, golden.weights), name, steps=8)
+
+
+def huggingface(folder, config, weights):
+    folder.mkdir()
+    write_json(folder / "config.json", config)
+    write_tokenizer(folder, tokenizer_metadata())
+    (folder / "model.safetensors").write_bytes(encode_safetensors(weights, "F32"))
+    return folder
+
+
+FUSED = {  # MLC's names of what it fuses, where they are not those of Llama
+    "self_attn.qkv_proj": [f"self_attn.{part}_proj" for part in "qkv"],
+    "mlp.gate_up_proj": ["mlp.gate_proj", "mlp.up_proj"],
+}
+PHI3 = {"model.layers.": "transformer.h.", "model.norm": "transformer.norm", "model.embed_tokens": "transformer.embd"}
+PHI3 |= {"input_layernorm": "ln", "self_attn": "mixer", "o_proj": "out_proj"}
+
+
+def mlc_names(name, weights):
+    """Weights by MLC's names: q, k, v and gate, up in one."""
+    found = dict(weights)
+    for joined, parts in FUSED.items():
+        for first in [key for key in weights if f".{parts[0]}." in key]:
+            values = [found.pop(first.replace(parts[0], part)) for part in parts]
+            found[first.replace(parts[0], "self_attn.c_attn" if name == "qwen2" and "q_" in first else joined)] = (
+                np.concatenate(values)
+            )
+    for old, new in PHI3.items() if name == "phi3" else ():
+        found = {key.replace(old, new): values for key, values in found.items()}
+    return found
+
+
+@pytest.mark.parametrize("name", ["qwen2", "qwen3", "phi3", "gemma3"])
+async def test_mlc(llm, tmp_path, name):
+    """q0f16 answers as a safetensors folder with the same numbers does."""
+    golden, folder = load_golden(name), tmp_path / "mlc"
+    weights = {key: values.astype(np.float16) for key, values in golden.weights.items()}
+    folder.mkdir()
+    more = {"quantization": "q0f16", "model_type": golden.config["model_type"], "conv_template": {}}
+    write_json(folder / "mlc-chat-config.json", {**more, "model_config": golden.config})
+    write_tokenizer(folder, tokenizer_metadata())
+    stored = [(key, "float16", "f32-to-bf16", v, v.shape) for key, v in mlc_names(name, weights).items()]
+    write_shards(folder / "tensor-cache.json", stored, 2)
+    await llm.init(str(folder))
+    got = await llm.logits(golden.ids)
+    single = {key: values.astype(np.float32) for key, values in weights.items()}
+    await llm.init(str(huggingface(tmp_path / "hf", golden.config, single)))
+    np.testing.assert_allclose(got, await llm.logits(golden.ids), **tolerance.MODEL)

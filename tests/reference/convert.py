@@ -30,7 +30,7 @@ def write_converted(
     """Write a GGUF with matrices of type `kind` and `extra` metadata; the tokenizer is tiny.py's."""
     architecture = str(ARCHITECTURES.get(config["model_type"], config["model_type"]))
     tensors = {name: _stored(value, kind) for name, value in converted(architecture, config, weights).items()}
-    values = {"general.architecture": architecture, **_tokenizer()}
+    values = {"general.architecture": architecture, **tokenizer_metadata()}
     values |= {f"{architecture}.{key}": value for key, value in metadata(architecture, config).items()}
     tensors |= _rope_tensors(config)
     return write_gguf(path, values | dict(extra or {}), tensors)
@@ -40,7 +40,8 @@ def _stored(value: np.ndarray, kind: str) -> Stored:
     return store(value, kind if value.ndim > 1 else "F32")
 
 
-def _tokenizer() -> dict[str, Any]:
+def tokenizer_metadata() -> dict[str, Any]:
+    """Metadata of tiny.py's tokenizer."""
     shape = {"width": 1, "layers": 1, "heads": 1, "kv_heads": 1, "head_width": 1, "ffn": 1, "context": 1}
     return {key: value for key, value in tiny_metadata(**shape).items() if key.startswith("tokenizer.")}
 

@@ -86,6 +86,11 @@ def huggingface_tensors(metadata: Mapping[str, Any], tensors: Mapping[str, np.nd
     return found
 
 
+def head_width(metadata: Mapping[str, Any]) -> int:
+    heads = metadata["llama.attention.head_count"]
+    return metadata.get("llama.attention.key_length", metadata["llama.embedding_length"] // heads)
+
+
 def config(metadata: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """The config.json of a tiny llama."""
     return {
@@ -95,7 +100,7 @@ def config(metadata: Mapping[str, Any], **more: Any) -> dict[str, Any]:
         "num_hidden_layers": metadata["llama.block_count"],
         "num_attention_heads": metadata["llama.attention.head_count"],
         "num_key_value_heads": metadata["llama.attention.head_count_kv"],
-        "head_dim": metadata["llama.attention.key_length"],
+        "head_dim": head_width(metadata),
         "max_position_embeddings": metadata["llama.context_length"],
         "rms_norm_eps": metadata["llama.attention.layer_norm_rms_epsilon"],
         "rope_theta": metadata["llama.rope.freq_base"],
@@ -104,11 +109,13 @@ def config(metadata: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
-def _write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
+    """value as a file."""
     path.write_text(json.dumps(value), encoding="utf-8")
 
 
-def _write_tokenizer(folder: Path, metadata: Mapping[str, Any]) -> None:
+def write_tokenizer(folder: Path, metadata: Mapping[str, Any]) -> None:
+    """tokenizer.json and its config, from a GGUF's metadata."""
     tokens, kinds = metadata["tokenizer.ggml.tokens"], metadata["tokenizer.ggml.token_type"]
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     added = [
@@ -124,9 +131,9 @@ def _write_tokenizer(folder: Path, metadata: Mapping[str, Any]) -> None:
         "decoder": _BYTES,
         "model": {"type": "BPE", "vocab": vocab, "merges": metadata["tokenizer.ggml.merges"]},
     }
-    _write_json(folder / "tokenizer.json", definition)
+    write_json(folder / "tokenizer.json", definition)
     template = metadata["tokenizer.chat_template"]
-    _write_json(folder / "tokenizer_config.json", {"eos_token": "<|im_end|>", "chat_template": template})
+    write_json(folder / "tokenizer_config.json", {"eos_token": "<|im_end|>", "chat_template": template})
 
 
 def write_huggingface(
@@ -134,9 +141,9 @@ def write_huggingface(
 ) -> Path:
     """tensors: GGUF's names and float32 values."""
     folder.mkdir()
-    _write_json(folder / "config.json", config(metadata))
-    _write_json(folder / "generation_config.json", {"eos_token_id": [2, 0]})
-    _write_tokenizer(folder, metadata)
+    write_json(folder / "config.json", config(metadata))
+    write_json(folder / "generation_config.json", {"eos_token_id": [2, 0]})
+    write_tokenizer(folder, metadata)
     found = huggingface_tensors(metadata, tensors)
     found["model.layers.0.self_attn.rotary_emb.counts"] = np.arange(3)  # int64, of no use to anybody
     names = list(found)
@@ -147,7 +154,7 @@ def write_huggingface(
         (folder / file).write_bytes(encode_safetensors({name: found[name] for name in own}, dtype, pad=number))
         places |= dict.fromkeys(own, file)
     if files > 1:
-        _write_json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": places})
+        write_json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": places})
     return folder
 
 
@@ -175,8 +182,8 @@ def write_mlc(
     """The folder of quantization `name`. Returns the float32 values that its reader gets, by MLC's names."""
     folder.mkdir()
     more = {"quantization": name, "model_type": "llama", "eos_token_id": 2, "conv_template": _CHATML}
-    _write_json(folder / "mlc-chat-config.json", {**more, "model_config": config(metadata)})
-    _write_tokenizer(folder, metadata)
+    write_json(folder / "mlc-chat-config.json", {**more, "model_config": config(metadata)})
+    write_tokenizer(folder, metadata)
     stored: list[tuple[str, str, str, np.ndarray, tuple[int, ...]]] = []  # name, dtype, format, raw, shape
     kept: dict[str, np.ndarray] = {}
 
@@ -198,11 +205,12 @@ def write_mlc(
         stored.append((f"{stem}.q_weight", "uint32", "f32-to-bf16", words, words.shape))
         read = floats(f"{stem}.q_scale", scale)
         kept[tensor] = mlc.dequantize("q4f16_1" if straight else name, words, read, values.shape[1])
-    _write_shards(folder / cache, stored, shards)
+    write_shards(folder / cache, stored, shards)
     return kept
 
 
-def _write_shards(cache: Path, stored: list[tuple[str, str, str, np.ndarray, tuple[int, ...]]], shards: int) -> None:
+def write_shards(cache: Path, stored: list[tuple[str, str, str, np.ndarray, tuple[int, ...]]], shards: int) -> None:
+    """stored: name, dtype, format, what the file holds, shape."""
     records = []
     for number in range(shards):
         entries, data = [], b""
@@ -213,13 +221,13 @@ def _write_shards(cache: Path, stored: list[tuple[str, str, str, np.ndarray, tup
         file = f"params_shard_{number}.bin"
         (cache.parent / file).write_bytes(data)
         records.append({"dataPath": file, "format": "raw-shard", "nbytes": len(data), "records": entries})
-    _write_json(cache, {"metadata": {"ParamSize": len(stored)}, "records": records})
+    write_json(cache, {"metadata": {"ParamSize": len(stored)}, "records": records})
 
 
 def from_mlc(metadata: Mapping[str, Any], kept: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What write_mlc returned, by GGUF's names and with its order of q and k."""
-    q = metadata["llama.attention.head_count"] * metadata["llama.attention.key_length"]
-    kv = metadata["llama.attention.head_count_kv"] * metadata["llama.attention.key_length"]
+    width = head_width(metadata)
+    q, kv = metadata["llama.attention.head_count"] * width, metadata["llama.attention.head_count_kv"] * width
     ffn = metadata["llama.feed_forward_length"]
     found: dict[str, np.ndarray] = {}
     for name, values in kept.items():
@@ -230,7 +238,7 @@ def from_mlc(metadata: Mapping[str, Any], kept: Mapping[str, np.ndarray]) -> dic
         block, part = f"blk.{parts[2]}.", ".".join(parts[3:-1])
         if part == "self_attn.qkv_proj":
             for tensor, rows in zip("qkv", np.split(values, [q, q + kv]), strict=True):
-                heads = len(rows) // metadata["llama.attention.key_length"]
+                heads = len(rows) // width
                 turned = rows.reshape(heads, 2, -1, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
                 found[f"{block}attn_{tensor}.weight"] = rows if tensor == "v" else turned
         elif part == "mlp.gate_up_proj":

@@ -1,5 +1,7 @@
 """Names of Hugging Face and MLC in GGUF's vocabulary."""
 
+import math
+
 import pytest
 
 from local_llm.formats.translation import metadata, tensor_names
@@ -78,6 +80,16 @@ def test_two_bases_and_a_pattern_of_windows():
     assert values["gemma3.rope.scaling.type"] == "linear"
     assert values["gemma3.attention.sliding_window_pattern"] == [True, False]
     assert values["gemma3.attention.scale"] == 1 / 16
+
+
+def test_part_of_a_head_turns_and_yarn_has_a_factor_of_its_own():
+    yarn = {"rope_type": "yarn", "factor": 4.0, "attention_factor": 1.0, "partial_rotary_factor": 0.75}
+    shape = {"hidden_size": 512, "num_attention_heads": 4}
+    values = metadata({"model_type": "phi3", **shape, "rope_parameters": yarn})
+    assert values["phi3.rope.dimension_count"] == 96
+    assert values["phi3.rope.scaling.attn_factor"] * (1 + 0.1 * math.log(4)) == pytest.approx(1)
+    values = metadata({"model_type": "phi3", **shape, "partial_rotary_factor": 0.5})
+    assert values["phi3.rope.dimension_count"] == 64
 
 
 def test_a_window_that_is_not_used_is_no_window():

@@ -5,6 +5,7 @@ MLC's mlc-chat-config.json has the same keys under `model_config`; its tensor na
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -126,7 +127,8 @@ def metadata(config: Mapping[str, Any]) -> dict[str, Any]:
     head = config.get("head_dim") or (width // heads if isinstance(width, int) and isinstance(heads, int) else None)
     if isinstance(head, int):
         values["attention.key_length"] = values["attention.value_length"] = head
-        values.setdefault("rope.dimension_count", int(head * config.get("partial_rotary_factor", 1.0)))
+        turning = (config.get("rope_parameters") or config).get("partial_rotary_factor")
+        values["rope.dimension_count"] = int(head * (turning or config.get("partial_rotary_factor") or 1.0))
     if config.get("query_pre_attn_scalar"):
         values["attention.scale"] = config["query_pre_attn_scalar"] ** -0.5
     architecture = ARCHITECTURES.get(kind, kind)
@@ -142,9 +144,9 @@ def _rope(config: Mapping[str, Any]) -> dict[str, Any]:
         rope = rope["full_attention"]
     values |= {key: rope[name] for name, key in _ROPE.items() if rope.get(name) is not None}
     kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind == "yarn" and rope.get("attention_factor"):  # GGUF's multiplies what the factor implies, theirs replaces it
+        values["rope.scaling.attn_factor"] = rope["attention_factor"] / (1 + 0.1 * math.log(rope["factor"]))
     values["rope.scaling.type"] = {"default": "none", "su": "longrope"}.get(kind, kind)
-    if rope.get("partial_rotary_factor") and config.get("head_dim"):
-        values["rope.dimension_count"] = int(config["head_dim"] * rope["partial_rotary_factor"])
     if config.get("original_max_position_embeddings"):
         values["rope.scaling.original_context_length"] = config["original_max_position_embeddings"]
     if config.get("no_rope_layers"):
