@@ -302,6 +302,7 @@ class LocalLLM:
                     raise NotReady("The model was unloaded while this request waited.")
                 self._generation = asyncio.current_task()
                 self.state.generating = True
+                loaded.engine.begin()
                 try:
                     await self._run(loaded, ids, options, queue.put_nowait)
                 finally:

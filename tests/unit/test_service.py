@@ -372,3 +372,18 @@ async def test_unloading_stops_the_running_request_and_sends_the_waiting_ones_aw
     assert isinstance(waiting, NotReady)
     assert bench.device.live == []
     assert bench.names().count("generation-start") == 1
+
+
+async def test_an_interruption_at_the_very_start_counts(bench):
+    service = bench.service()
+    await service.init("tiny")
+    off = service.on("generation-start", lambda detail: service.interrupt())
+    reply = await service.chat(HELLO, max_tokens=60)
+    off()
+    assert isinstance(reply, Reply)
+    assert (reply.finish_reason, reply.token_ids) == ("interrupted", ())
+    service.interrupt()  # nothing runs: the next answer is whole
+    again = await service.chat(HELLO, max_tokens=60)
+    assert isinstance(again, Reply)
+    assert again.usage.completion_tokens > 0
+    assert again.finish_reason != "interrupted"

@@ -113,10 +113,13 @@ class Engine:
         """End the running generation at the next token; what is queued on the GPU is at most two short batches."""
         self._stop = True
 
+    def begin(self) -> None:
+        """What was interrupted before does not end the next generation; what is interrupted from here on does."""
+        self._stop = False
+
     async def generate(self, request: Request, outcome: Outcome) -> AsyncGenerator[list[int]]:
         """Yield ids as they come, in order. Closing the generator stops the GPU work."""
         self._check(request.prompt)
-        self._stop = False
         outcome.timing.start()
         self._begin(request)
         pending: deque[tuple[int, Awaitable[bytes]]] = deque()
