@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from local_llm.text.merges import checked_merges, merges_of_scores
 from local_llm.text.pretokenizers import byte_level
 from local_llm.text.vocabulary import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, Vocabulary
 
-_quoted = json.encoder.encode_basestring  # json.dumps of one text, without its set-up
+_T = TypeVar("_T")
 NEVER = "\U000f0000never{}"  # stands in a list of tokens where one must not be found
 _BYTE_LEVEL_DECODER = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
 _SPACE_TO_MARK = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
@@ -32,9 +33,12 @@ def _replace(expression: str, content: str) -> dict[str, Any]:
 _SINGLE_SPACES = [_replace(" {2,}", " "), _replace(r"\A | \z", "")]
 
 
-def tokenizer_json(metadata: Mapping[str, Any], name: str = "the file") -> bytes:
-    """The text of a tokenizer.json, UTF-8. Raises UnsupportedModel or CorruptModel, which mention `name`."""
-    vocabulary = read_vocabulary(name, metadata)
+def tokenizer_json(metadata: Mapping[str, Any], name: str = "the file", vocabulary: Vocabulary | None = None) -> bytes:
+    """The text of a tokenizer.json, UTF-8. vocabulary: the metadata's, where it has been read already.
+
+    Raises UnsupportedModel or CorruptModel, which mention `name`.
+    """
+    vocabulary = vocabulary or read_vocabulary(name, metadata)
     model = model_of(name, metadata)
     if model == "gpt2":
         return _byte_level(name, metadata, vocabulary)
@@ -76,15 +80,22 @@ def assemble(
     """The JSON, written piece by piece: as Python objects a vocabulary takes many times the memory of its text."""
     out = bytearray(json.dumps(head).encode()[:-1])
     out += b',"model":' + json.dumps(model).encode()[:-1] + b',"vocab":{'
-    for text, token in vocab.items():
-        out += f"{_quoted(text)}:{token},".encode()
+    for pairs in _batches(vocab.items()):
+        out += json.dumps(dict(pairs), ensure_ascii=False, separators=(",", ":")).encode()[1:-1] + b","
     _close(out, b"}")
     if model["type"] == "BPE":
         out += b',"merges":['
-        for merge in merges:
-            out += f"{_quoted(merge)},".encode()
+        for batch in _batches(merges):
+            out += json.dumps(batch, ensure_ascii=False, separators=(",", ":")).encode()[1:-1] + b","
         _close(out, b"]")
     return bytes(out + b"}}")
+
+
+def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:
+    """Lists of moderate length: the library writes one at once, and none is large."""
+    rest = iter(items)
+    while batch := list(islice(rest, 4096)):
+        yield batch
 
 
 def _close(out: bytearray, bracket: bytes) -> None:

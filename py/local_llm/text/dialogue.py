@@ -41,7 +41,8 @@ async def open_dialogue(
         templates, names = templates_of_config(source.config, source.chat_template), name
         conversation = Conversation(source.conversation) if source.conversation else None
     else:
-        vocabulary, definition = read_vocabulary(name, source), tokenizer_json(source, name)
+        vocabulary = read_vocabulary(name, source)
+        definition = tokenizer_json(source, name, vocabulary)
         templates, names = templates_of_gguf(source), " ".join([name, *(str(source.get(key, "")) for key in _NAMES)])
     if not templates.sources and conversation is None:
         fallback = fallback_template(names, vocabulary.control)
