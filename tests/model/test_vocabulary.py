@@ -24,8 +24,11 @@ from local_llm.native.tokenizer import open_tokenizer
 from local_llm.text.chat_template import render
 from local_llm.text.definition import tokenizer_json
 from local_llm.text.dialogue import Dialogue, open_dialogue
+from local_llm.text.folder import TokenizerFiles, read_folder
 from tests.conftest import wait
 from tests.unit.golden_tokenizers import golden, metadata_of
+from tests.unit.test_folder import BUILDERS as FOLDERS
+from tests.unit.test_folder import original as folder_original
 from tests.unit.texts import texts as many_texts
 
 ROOT = Path(__file__).parents[2]
@@ -149,6 +152,8 @@ def test_the_wasm_library_gives_the_same_ids(tmp_path):
 def test_the_wasm_library_gives_the_same_ids_for_every_kind_of_vocabulary(tmp_path):
     strings = [text for text in many_texts(160) if text]
     definitions = {kind: tokenizer_json(metadata_of(kind), kind) for kind in golden()}
+    for kind in FOLDERS:
+        definitions[kind] = read_folder(kind, TokenizerFiles(folder_original(kind).to_str().encode()))[1]
     for kind, ids in wasm_ids(tmp_path, definitions, strings).items():
         native = tokenizers.Tokenizer.from_buffer(definitions[kind])
         assert ids == [native.encode(text, add_special_tokens=False).ids for text in strings], kind

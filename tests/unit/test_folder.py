@@ -248,3 +248,12 @@ def test_an_unknown_type_is_named():
                 open_tokenizer,
             )
         )
+
+
+def test_merges_cannot_make_a_control_token():
+    model = {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]]}
+    added = [{"id": 2, "content": "ab", "special": True}]
+    files = TokenizerFiles(json.dumps({"version": "1.0", "model": model, "added_tokens": added}).encode())
+    codec = wait(open_dialogue("folder", files, open_tokenizer)).codec
+    assert codec.encode("ab", special=False) == [0, 1]
+    assert codec.encode("ab", special=True) == [2]
