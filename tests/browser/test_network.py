@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.harness import boot
-from tests.browser.stage import serve_models, serve_page
+from tests.browser.stage import serve_models
 from tests.browser.test_page import part
 
 CHAT = """async () => {
@@ -19,34 +18,36 @@ CHAT = """async () => {
 
 
 @pytest.fixture
-def asked(blank, server, tmp_path):
-    """Every request of the page `blank` from its birth."""
+def asked(page, server, tmp_path):
+    """Every request of the shared page from here on; a tiny model is loaded, and was asked for."""
     serve_models(server, tmp_path)
     asked = []
-    blank.set_default_timeout(120_000)
-    blank.context.on("request", lambda request: asked.append(request.url))
-    blank.on("websocket", lambda socket: asked.append(socket.url))
-    return asked
-
-
-def test_a_chat_makes_no_request(blank, server, asked):
-    boot(blank, serve_page(server, "/quiet.html", "<local-llm-widget></local-llm-widget>"))
-    blank.evaluate("() => llm.init('tiny/tiny.gguf')")
+    page.context.on("request", lambda request: asked.append(request.url))
+    page.on("websocket", lambda socket: asked.append(socket.url))
+    page.evaluate("() => llm.init('tiny/tiny.gguf')")
     assert any(url.endswith("/tiny/tiny.gguf") for url in asked)  # so requests are seen
-    before, served = len(asked), len(server.requests)
-    assert min(blank.evaluate(CHAT)) > 0
-    assert asked[before:] == []
-    assert server.requests[served:] == []
+    asked.clear()
+    server.requests.clear()
+    yield asked
+    page.evaluate("() => llm.unload()")
 
 
-def test_the_demo_page_makes_no_request(blank, server, asked):
-    boot(blank, f"{server.url}?model=tiny/tiny.gguf")
-    blank.evaluate("() => llm.init('tiny/tiny.gguf')")
-    blank.evaluate("() => addEventListener('local-llm:generation-end', ({ detail }) => { globalThis.ended = detail; })")
-    before, served = len(asked), len(server.requests)
-    part(blank, "prompt").fill("My name is **Ann**. ![her](https://example.invalid/picture.png)")
-    part(blank, "prompt").press("Enter")
-    blank.wait_for_function("() => globalThis.ended?.completionTokens > 0")
-    blank.wait_for_function("() => document.querySelector('main').dataset.phase === 'ready'")
-    assert asked[before:] == []
-    assert server.requests[served:] == []
+def test_a_chat_makes_no_request(page, server, asked):
+    assert min(page.evaluate(CHAT)) > 0
+    assert asked == []
+    assert server.requests == []
+
+
+def test_the_demo_page_makes_no_request(page, server, asked):
+    page.evaluate(
+        """() => addEventListener('local-llm:generation-end', ({ detail }) => { globalThis.ended = detail; },
+            { once: true })"""
+    )
+    part(page, "prompt").fill("My name is **Ann**. ![her](https://example.invalid/picture.png)")
+    part(page, "prompt").press("Enter")
+    page.wait_for_function("() => globalThis.ended?.completionTokens > 0")
+    page.wait_for_function("() => document.querySelector('main').dataset.phase === 'ready'")
+    assert page.locator("article[data-role='assistant']").count() == 1
+    assert asked == []
+    assert server.requests == []
+    part(page, "new").click()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.conftest import MODEL
 from tests.browser.harness import boot
+from tests.browser.looks import GATE, PACE
+from tests.browser.scripted import write_scripted_gguf
 from tests.browser.stage import serve_models
 
 
@@ -13,8 +14,12 @@ def part(page, name):
     return page.locator(f"[data-part='{name}']")
 
 
-def test_type_send_watch_stop(blank, server):
-    boot(blank, f"{server.url}?model=models/{MODEL}")
+def test_type_send_watch_stop(blank, server, tmp_path):
+    write_scripted_gguf(tmp_path / "told.gguf", " ".join(f"fox{n}" for n in range(300)))
+    server.files["/told.gguf"] = ("application/octet-stream", (tmp_path / "told.gguf").read_bytes())
+    blank.add_init_script(GATE)
+    boot(blank, f"{server.url}?model=told.gguf")
+    blank.evaluate("(ms) => { pace = ms; }", PACE)
     part(blank, "prompt").fill("Tell me a long story about <b>two</b> foxes.")
     part(blank, "prompt").press("Enter")
     note = blank.locator("article[data-role='assistant'] small")
@@ -28,7 +33,9 @@ def test_type_send_watch_stop(blank, server):
     assert "stopped" in note.text_content()
     assert "tokens a second" in note.text_content()
     assert "<b>two</b>" in blank.locator("article[data-role='user'] p").text_content()
-    assert blank.locator("article p").nth(1).text_content().strip()
+    said = (blank.locator("article p").nth(1).text_content() or "").split()
+    assert said == [f"fox{n}" for n in range(len(said))]
+    assert 0 < len(said) < 300
     assert "software adapter" in part(blank, "adapter").text_content()
     part(blank, "new").click()
     assert blank.locator("article").count() == 0

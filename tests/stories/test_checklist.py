@@ -83,14 +83,14 @@ def test_progress_events_fire_during_the_download_from_above_nothing_to_one(page
 
 def test_a_streaming_answer_yields_tokens_in_order_and_ends_with_the_usage(page):
     chunks = page.evaluate(
-        """async (model) => {
-            await llm.init(`models/${model}`);
+        """async () => {
+            await llm.init('tiny/tiny.gguf');
             const messages = [{ role: 'user', content: 'Count from one to five.' }];
             const chunks = [];
-            for await (const chunk of await llm.chat(messages, { stream: true, maxTokens: 12 })) chunks.push(chunk);
+            const options = { stream: true, maxTokens: 12, temperature: 1.5, seed: 4 };
+            for await (const chunk of await llm.chat(messages, options)) chunks.push(chunk);
             return chunks;
-        }""",
-        MODEL,
+        }"""
     )
     *before, last = chunks
     assert before
