@@ -14,11 +14,17 @@ def part(page, name):
     return page.locator(f"[data-part='{name}']")
 
 
-def test_type_send_watch_stop(blank, server, tmp_path):
+def test_a_wrong_address_is_told_then_type_send_watch_stop(blank, server, tmp_path):
+    """One page: a start costs seconds."""
     write_scripted_gguf(tmp_path / "told.gguf", " ".join(f"fox{n}" for n in range(300)))
-    server.files["/told.gguf"] = ("application/octet-stream", (tmp_path / "told.gguf").read_bytes())
     blank.add_init_script(GATE)
     boot(blank, f"{server.url}?model=told.gguf")
+    part(blank, "load").click()
+    blank.wait_for_function("() => document.querySelector('main').dataset.phase === 'error'")
+    assert "told.gguf" in part(blank, "toasts").text_content()
+    assert "404" in part(blank, "toasts").text_content()
+    assert part(blank, "send").is_enabled()
+    server.files["/told.gguf"] = ("application/octet-stream", (tmp_path / "told.gguf").read_bytes())
     blank.evaluate("(ms) => { pace = ms; }", PACE)
     part(blank, "prompt").fill("Tell me a long story about <b>two</b> foxes.")
     part(blank, "prompt").press("Enter")
@@ -39,15 +45,6 @@ def test_type_send_watch_stop(blank, server, tmp_path):
     assert "software adapter" in part(blank, "adapter").text_content()
     part(blank, "new").click()
     assert blank.locator("article").count() == 0
-
-
-def test_a_wrong_address_is_told(blank, server):
-    boot(blank, f"{server.url}?model=models/none.gguf")
-    part(blank, "load").click()
-    blank.wait_for_function("() => document.querySelector('main').dataset.phase === 'error'")
-    assert "none.gguf" in part(blank, "toasts").text_content()
-    assert "404" in part(blank, "toasts").text_content()
-    assert part(blank, "send").is_enabled()
 
 
 @pytest.mark.parametrize("width", [360, 1440])
