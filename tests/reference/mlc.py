@@ -44,16 +44,18 @@ def quantize(name: str, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     grouped = padded.reshape(rows, groups, kind.group)
     scale = (np.abs(grouped).max(axis=2) / kind.largest).astype(kind.scale)
     divisor = np.where(scale == 0, 1, scale).astype(np.float32)[..., None]
-    q = np.clip(np.round(grouped / divisor) + kind.largest, 0, 2 * kind.largest).astype(np.uint32)
+    q = np.clip(np.rint(grouped / divisor) + np.float32(kind.largest), 0, 2 * kind.largest).astype(np.uint8)
     words = pack(q.reshape(rows, -1), kind)
     return (words.T.copy(), scale.T.copy()) if kind.columns else (words, scale)
 
 
 def pack(q: np.ndarray, kind: Kind) -> np.ndarray:
-    """u32 [rows, n] → u32 [rows, n / each], the first weight in the lowest bits."""
+    """u8 [rows, n] → u32 [rows, n / each], the first weight in the lowest bits."""
     parts = q.reshape(q.shape[0], -1, kind.each)
-    shifts = (np.arange(kind.each) * kind.bits).astype(np.uint32)
-    return np.bitwise_or.reduce(parts << shifts, axis=2).astype(np.uint32)
+    words = np.zeros(parts.shape[:2], np.uint32)
+    for i in range(kind.each):
+        words |= parts[:, :, i].astype(np.uint32) << np.uint32(kind.bits * i)
+    return words
 
 
 def dequantize(name: str, q_weight: np.ndarray, q_scale: np.ndarray, cols: int) -> np.ndarray:
@@ -61,9 +63,11 @@ def dequantize(name: str, q_weight: np.ndarray, q_scale: np.ndarray, cols: int) 
     kind = KINDS[name]
     if kind.columns:
         q_weight, q_scale = q_weight.T, q_scale.T
-    k = np.arange(cols)
-    field = (q_weight[:, k // kind.each] >> (kind.bits * (k % kind.each)).astype(np.uint32)) & (2**kind.bits - 1)
-    return (field.astype(np.float32) - kind.largest) * q_scale[:, k // kind.group].astype(np.float32)
+    fields = np.empty((*q_weight.shape, kind.each), np.float32)
+    for i in range(kind.each):
+        fields[:, :, i] = (q_weight >> np.uint32(kind.bits * i)) & np.uint32(2**kind.bits - 1)
+    grouped = fields.reshape(len(q_scale), -1, kind.group) - np.float32(kind.largest)
+    return (grouped * q_scale[..., None].astype(np.float32)).reshape(len(q_scale), -1)[:, :cols]
 
 
 def random(rng: np.random.Generator, name: str, rows: int, cols: int) -> tuple[np.ndarray, np.ndarray]:
