@@ -61,7 +61,8 @@ class Stopwatch:
 
 
 def decode_calls(model: Model, position: int) -> list[Call]:
-    return Engine(model, lambda: 0.0)._prefill_calls(1, SamplingParams(), position)
+    engine = Engine(model, lambda: 0.0)
+    return engine._model_calls(1, position) + engine._tail_calls(SamplingParams(), 1)
 
 
 async def report(device: NativeDevice, model: Model, position: int) -> None:

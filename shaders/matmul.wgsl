@@ -87,6 +87,9 @@ fn store(row: u32, token: u32, sums: vec4<f32>) {
 fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let first_token = group.x * 32;
   let first_row = group.y * 64;
+  if (first_token >= step.count) { // a grid for more tokens than there are
+    return;
+  }
   let start = min(first_row + lane, params.rows - 1) * params.blocks;
   let token_to_stage = first_token + lane % 8 * 4;
   let r = lane % 8;

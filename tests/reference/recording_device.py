@@ -17,6 +17,7 @@ class RecordingDevice:
         self.live: list[bytearray] = []
         self.submits: list[tuple[list, int]] = []
         self.pipelines: list[str] = []
+        self.recordings = 0
         self.on_submit: Callable[[list], None] = lambda dispatches: None
         self.fail_after: int | None = None  # raise at the n-th buffer, as a full GPU would
 
@@ -47,6 +48,7 @@ class RecordingDevice:
         return (pipeline, tuple(id(buffer) for buffer in buffers))
 
     def record(self, dispatches):
+        self.recordings += 1
         return list(dispatches)
 
     def submit(self, recorded, times=1):

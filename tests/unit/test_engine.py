@@ -2,7 +2,7 @@
 
 import struct
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -17,7 +17,7 @@ from local_llm.models.rope import Rope
 from local_llm.models.weights import Weights
 from local_llm.ops.attention import Heads
 from local_llm.ops.shared import Shared
-from tests.reference.recording_device import RecordingDevice
+from tests.reference.recording_device import CAPS, RecordingDevice
 
 VOCAB, CONTEXT, CHUNK = 500, 64, 16
 
@@ -69,8 +69,8 @@ def rig():
     return make_rig(Heads(1, 1, 8, 8, CONTEXT, True, 1.0))
 
 
-def make_rig(heads):
-    device = RecordingDevice()
+def make_rig(heads, software=True):
+    device = RecordingDevice(replace(CAPS, software=software))
     memory = Memory(device)
     config = Config("chant", 1, 8, 1, 1, 8, 8, VOCAB, CONTEXT, 1e-5, (Attention(Rope(1e4, 8, True)),), 1.0)
     buffers = [memory.create(1024, "scratch") for _ in range(7)]
@@ -123,6 +123,41 @@ async def test_a_prompt_is_computed_in_chunks(rig):
     ids, _ = await rig.run(range(100, 140), max_tokens=1)
     assert rig.chunks == [(0, 16), (16, 16), (32, 8)]
     assert ids == [140]
+
+
+async def test_on_a_gpu_a_recording_serves_prompts_of_any_length():
+    rig = make_rig(Heads(1, 1, 8, 8, CONTEXT, True, 1.0), software=False)
+    await rig.engine.prepare()
+    await rig.run([1, 2, 3])
+    recorded = rig.device.recordings
+    ids, _ = await rig.run(range(100, 137))
+    assert ids == [*range(137, 147)]
+    assert rig.chunks[-12:-9] == [(0, 16), (16, 16), (32, 5)]
+    assert rig.device.recordings == recorded
+
+
+async def test_on_a_slow_adapter_at_most_two_pieces_are_queued(rig):
+    await rig.engine.prepare()
+    rig.engine._pieces = 16
+    waiting, most = [], 0
+    idle, submit = rig.device.idle, rig.device.submit
+
+    async def ended(count):
+        await idle()
+        del waiting[:count]
+
+    def counted(recorded, times=1):
+        nonlocal most
+        waiting.append(recorded)
+        most = max(most, len(waiting))
+        submit(recorded, times)
+
+    rig.model.family.layers = lambda model, tokens: [
+        Call(Kernel.of("embed", {"weight": "f32"}), (model.tokens,), (n + 1, 1, 1)) for n in range(16)
+    ]
+    rig.device.idle, rig.device.submit = lambda: ended(len(waiting)), counted
+    await rig.run([1, 2, 3], max_tokens=1)
+    assert most == 2
 
 
 async def test_the_common_prefix_is_not_computed_again(rig):

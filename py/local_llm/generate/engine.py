@@ -12,6 +12,7 @@ import struct
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from local_llm.generate.stats import Timing
 from local_llm.gpu.kernel import Call
 from local_llm.gpu.memory import Memory
 from local_llm.gpu.plan import Compiler
-from local_llm.gpu.ports import Handle
+from local_llm.gpu.ports import Dispatch, Handle
 from local_llm.models.model import Model
 from local_llm.ops.attention import REACHES
 from local_llm.ops.elementwise import last_row
@@ -33,10 +34,11 @@ IN_FLIGHT = 2  # batches queued ahead of the host
 BATCH_SECONDS = 0.016  # a batch's target length: one frame
 SUBMIT_SECONDS = 0.010  # a prefill submit's longest wanted length
 FIRST_PIECES = 4
-SLOW_PIECES = 16  # from here on each piece is waited for, so that an interruption takes effect within it
+SLOW_PIECES = 16  # from here on pieces are waited for, so that an interruption takes effect within two of them
 MOST_PIECES = 256
 LOGITS_CHUNK = 32
 LEAST_TIMED = 32
+COUNTS = (32, 128)  # chunks up to these lengths, or as long as any, have a plan each
 PLANS_KEPT = 16
 
 SEEN_IN_PROMPT = 1 << 31
@@ -85,6 +87,8 @@ class Engine:
             model.memory, model.shared.caps, vocab, RING, model.tokens, self._ring
         )
         self._plans: dict[object, list[Handle]] = {}
+        self._steps: dict[tuple[int, int], list[Dispatch]] = {}
+        self._counts = sorted({min(count, model.max_chunk) for count in (*COUNTS, model.max_chunk)})
         self._held: list[int] = []  # ids whose keys and values the cache holds, from position 0
         self._reach = 0  # positions below it may have been written since position 0 was, queued steps included
         self._software = model.shared.caps.software
@@ -95,19 +99,16 @@ class Engine:
         self._stop = False
 
     async def prepare(self) -> None:
-        """Compile every kernel that any request can need, all at once."""
-        if not self._model.config.causal:
-            layers = self._model.family.layers
-            return await self._compiler.prepare(layers(self._model, 1) + layers(self._model, 2))
-        calls = self._prefill_calls(1, SamplingParams())
-        for reach in REACHES:
-            if reach < self._model.context:
-                calls += self._prefill_calls(1, SamplingParams(), reach)
-        for count in {2, 16, self._model.max_chunk}:  # the sizes at which operations change variant
-            calls += self._prefill_calls(count, SamplingParams())
-        for sampling in (SamplingParams(temperature=1.0), SamplingParams(1.0, top_k=40, repetition_penalty=1.1)):
-            calls += self._sample_calls(sampling)
-        await self._compiler.prepare(calls)
+        """Compile every kernel that any request can need, all at once, and record what most requests begin with."""
+        reaches = () if self._software else [reach for reach in REACHES if reach < self._model.context]
+        counts = self._counts[-1:] if self._software else self._counts
+        keys = [(1, 0), *((1, reach) for reach in reaches), *((count, 0) for count in counts)]
+        steps = {key: self._model_calls(*key) for key in keys}
+        kinds = (SamplingParams(), SamplingParams(1.0), SamplingParams(1.0, top_k=40, repetition_penalty=1.1))
+        tails = [call for kind in kinds for call in self._tail_calls(kind, count=2)]
+        await self._compiler.prepare([call for calls in steps.values() for call in calls] + tails)
+        if not self._software:
+            self._steps = {key: self._compiler.bind(calls) for key, calls in steps.items()}
 
     def interrupt(self) -> None:
         """End the running generation at the next token; what is queued on the GPU is at most two short batches."""
@@ -185,7 +186,10 @@ class Engine:
     def _decode_plan(self, sampling: SamplingParams, end: int) -> Handle:
         """One step, for positions below `end`: attention is split by how many there are."""
         reach = next((most for most in REACHES if end <= most), 0)
-        return self._plan(("decode", _kind(sampling), reach), 1, lambda: self._prefill_calls(1, sampling, reach))[0]
+        return self._recorded(
+            ("decode", _kind(sampling), reach),
+            lambda: [self._step(1, reach) + self._compiler.bind(self._tail_calls(sampling, count=1))],
+        )[0]
 
     def _read(self, index: int, count: int) -> tuple[int, Awaitable[bytes]]:
         return count, self._device.read(self._ring.handle, 4 * count, 4 * (index % RING))
@@ -250,19 +254,30 @@ class Engine:
     async def _run_chunk(self, count: int, sampling: SamplingParams | None) -> bool:
         """Submit one chunk in several pieces, so that none holds the GPU for long and the page's frames get in between.
 
-        False where it was interrupted before its end. A slow adapter's pieces are waited for.
+        False where it was interrupted before its end. On a slow adapter at most two pieces are queued.
         """
         # A plan serves all counts up to its own: prompts of any length find one that is recorded already.
-        most = count if count == 1 or self._software else min(-(-count // 32) * 32, self._model.max_chunk)
-        key = ("prefill", most, sampling and _kind(sampling))
+        most = count if count == 1 or self._software else next(most for most in self._counts if count <= most)
+        pieces = self._recorded(("prefill", most, self._pieces), lambda: _cut(self._step(most), self._pieces))
+        if sampling is not None:
+            tail = partial(self._tail_calls, sampling, count)
+            pieces = pieces + self._recorded(
+                ("tail", count > 1, _kind(sampling)), lambda: [self._compiler.bind(tail())]
+            )
         self._chunk = Chunk(count, self._clock())
-        for piece in self._plan(key, self._pieces, lambda: self._prefill_calls(most, sampling)):
+        before: Awaitable[None] | None = None
+        for index, piece in enumerate(pieces):
             if self._stop:
-                return False
+                break
             self._device.submit(piece)
-            if self._pieces >= SLOW_PIECES:
-                await self._device.idle()
-        return True
+            if self._pieces >= SLOW_PIECES and index < len(pieces) - 1:
+                ended = self._device.idle()
+                if before is not None:
+                    await before
+                before = ended
+        if before is not None:
+            await before
+        return not self._stop
 
     def _chunk_ended(self, chunk: Chunk) -> None:
         """Choose into how many pieces the next chunk is cut, by what this one took; a few tokens tell too little."""
@@ -276,33 +291,36 @@ class Engine:
         self._device.write(self._model.tokens.handle, struct.pack(f"<{len(ids)}I", *ids))
         self._device.write(self._model.shared.step.handle, struct.pack("<4I", position, len(ids), 0, seed))
 
-    def _plan(self, key: object, pieces: int, calls: Callable[[], list[Call]]) -> list[Handle]:
-        """Recordings of about equal length that make one plan together."""
-        key = (key, pieces)
+    def _recorded(self, key: object, parts: Callable[[], list[list[Dispatch]]]) -> list[Handle]:
+        """Recordings that make one plan together."""
         if key not in self._plans:
             if len(self._plans) >= PLANS_KEPT:
                 self._plans.pop(next(iter(self._plans)))
-            listed = calls()
-            size = -(-len(listed) // pieces)
-            parts = [listed[i : i + size] for i in range(0, len(listed), size)]
-            self._plans[key] = [self._compiler.record(part) for part in parts]
+            self._plans[key] = [self._device.record(part) for part in parts()]
         return self._plans[key]
 
-    def _prefill_calls(self, count: int, sampling: SamplingParams | None, reach: int = 0) -> list[Call]:
-        """One chunk; with `sampling` also the last row's logits and the choice of a token."""
-        model, scratch = replace(self._model, reach=reach), self._model.scratch
-        calls = model.family.layers(model, count)
-        if sampling is None:
-            return calls
-        x = scratch.x
-        if count > 1:
-            calls += last_row(model.shared, scratch.x, scratch.last, model.config.width)
-            x = scratch.last
-        return calls + model.family.head(model, x, 1, self._sampler.logits) + self._sample_calls(sampling)
+    def _step(self, count: int, reach: int = 0) -> list[Dispatch]:
+        """The model's part of a step of up to `count` tokens. What a GPU needs is kept, the lengths of others vary."""
+        if (count, reach) in self._steps:
+            return self._steps[count, reach]
+        bound = self._compiler.bind(self._model_calls(count, reach))
+        if count == 1:
+            self._steps[count, reach] = bound
+        return bound
 
-    def _sample_calls(self, sampling: SamplingParams) -> list[Call]:
+    def _model_calls(self, count: int, reach: int = 0) -> list[Call]:
+        return self._model.family.layers(replace(self._model, reach=reach), count)
+
+    def _tail_calls(self, sampling: SamplingParams, count: int) -> list[Call]:
+        """The last row's logits and the choice of a token, after a step of `count` tokens."""
+        model, x = self._model, self._model.scratch.x
+        calls: list[Call] = []
+        if count > 1:
+            calls += last_row(model.shared, x, model.scratch.last, model.config.width)
+            x = model.scratch.last
+        calls += model.family.head(model, x, 1, self._sampler.logits)
         penalties, noise, cut = _kind(sampling)
-        return sample(self._model.shared, self._sampler, penalties=penalties, noise=noise, cut=cut)
+        return calls + sample(model.shared, self._sampler, penalties=penalties, noise=noise, cut=cut)
 
     async def logits(self, ids: Sequence[int], chunk: int = LOGITS_CHUNK) -> np.ndarray:
         """Teacher forcing: float32 [T, V], row t for the token after ids[t]. Replaces the cache's content.
@@ -341,6 +359,12 @@ class Engine:
         finally:
             memory.close()
         return np.stack(vectors) if vectors else np.empty((0, self._model.config.width), np.float32)
+
+
+def _cut(dispatches: list[Dispatch], pieces: int) -> list[list[Dispatch]]:
+    """At most `pieces` parts of about equal length."""
+    size = -(-len(dispatches) // pieces)
+    return [dispatches[i : i + size] for i in range(0, len(dispatches), size)]
 
 
 def _common_prefix(held: Sequence[int], ids: Sequence[int]) -> int:

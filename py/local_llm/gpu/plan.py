@@ -34,7 +34,11 @@ class Compiler:
 
     def record(self, calls: Sequence[Call]) -> Handle:
         """A plan ready for Device.submit. Every kernel must have been prepared."""
-        return self._device.record([self._dispatch(call) for call in calls])
+        return self._device.record(self.bind(calls))
+
+    def bind(self, calls: Sequence[Call]) -> list[Dispatch]:
+        """What Device.record takes, for those who record the same calls in several ways."""
+        return [self._dispatch(call) for call in calls]
 
     def _dispatch(self, call: Call) -> Dispatch:
         key = (call.kernel, call.buffers, call.params)
