@@ -217,7 +217,13 @@ def test_a_wide_template_comes_before_mlcs_and_mlcs_before_none():
     reader = found.reader()
     reader.feed(found.codec.encode("yes\nU: no", special=False))
     assert (reader.text, reader.stopped) == ("yes\n", True)
+    prefixed = TokenizerFiles(made, {}, conversation={**conversation, "system_prefix_token_ids": [7, 8]})
+    ids = wait(open_dialogue("folder", prefixed, open_tokenizer)).chat_ids([{"role": "user", "content": "x"}])
+    assert ids == [7, 8, *found.chat_ids([{"role": "user", "content": "x"}])]
     both = wait(open_dialogue("folder", TokenizerFiles(made, CONFIG, conversation=conversation), open_tokenizer))
+    old: Any = "llama-2"
+    named = wait(open_dialogue("folder", TokenizerFiles(made, {}, conversation=old), open_tokenizer))
+    assert not named.can_chat
     assert "user\nx" in both.codec.decode(both.chat_ids([{"role": "user", "content": "x"}]))
 
 

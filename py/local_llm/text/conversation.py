@@ -19,6 +19,8 @@ class Conversation:
         self.stop_texts = tuple(text for text in _list(definition, "stop_str", []) if text)
         found = definition.get("stop_token_ids") or []
         self.stop_ids = tuple(token for token in found if isinstance(token, int)) if isinstance(found, list) else ()
+        prefix = definition.get("system_prefix_token_ids")
+        self.prefix_ids = tuple(token for token in prefix if isinstance(token, int)) if isinstance(prefix, list) else ()
         for role in ("user", "assistant"):
             if role not in self._roles:
                 raise _wrong("roles", "a text for user and for assistant", self._roles)

@@ -39,7 +39,8 @@ async def open_dialogue(
     if isinstance(source, TokenizerFiles):
         vocabulary, definition = read_folder(name, source)
         templates, names = templates_of_config(source.config, source.chat_template), name
-        conversation = Conversation(source.conversation) if source.conversation else None
+        told = source.conversation  # older files have the name of a template here, which only MLC knows
+        conversation = Conversation(told) if isinstance(told, Mapping) and told else None
     else:
         vocabulary = read_vocabulary(name, source)
         definition = tokenizer_json(source, name, vocabulary)
@@ -93,7 +94,10 @@ class Dialogue:
             **self._shield.guard(values, mark),
         )
         escaped = f"\\u{ord(mark):04x}"  # what tojson(ensure_ascii=true) makes of the mark
-        return self.codec.encode_prompt(rendered.replace(escaped, mark), mark=mark)
+        text = rendered.replace(escaped, mark)
+        if isinstance(template, Conversation) and template.prefix_ids:
+            return [*template.prefix_ids, *self.codec.encode(text, special=True, mark=mark)]
+        return self.codec.encode_prompt(text, mark=mark)
 
     def _template(self, tools: bool) -> tuple[str, Template]:
         """The template's source and the template, compiled once."""

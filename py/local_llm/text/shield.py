@@ -27,6 +27,8 @@ class Shield:
         alternatives = "|".join(map(re.escape, self._tokens)) or "(?!)"
         self._whole = re.compile(f"(?=(?:{alternatives}))(.)", re.DOTALL)
         self._begins = frozenset(token[:n] for token in self._tokens for n in range(1, len(token)))
+        self._tails = frozenset(token[n:] for token in self._tokens for n in range(len(token)))
+        self._joined = "\0".join(self._tokens)
         self._longest = max(map(len, self._tokens), default=0)
 
     def guard(self, value: Any, mark: str) -> Any:
@@ -66,7 +68,7 @@ class Shield:
     def _may_go_on(self, core: str) -> bool:
         """Whether core's start may complete a control token that the text before it has begun."""
         heads = {core[:n] for n in range(1, min(self._longest, len(core) + 1))}
-        return any(token.endswith(tuple(heads)) or core in token for token in self._tokens)
+        return not self._tails.isdisjoint(heads) or core in self._joined
 
 
 def all_texts(value: Any) -> list[str]:

@@ -47,6 +47,9 @@ DEEPSEEK3 = [
     r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*"""
     r"|\s*[\r\n]+|\s+(?!\S)|\s+",
 ]
+CASCADE = (
+    "|".join(rf"\s{{{size}}}(?!\S)" for size in ("512", "256", "128", "64", "32", "16", "8", "4", "1,2")) + r"|\s{1}"
+)
 CUTS = {
     "default": [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
     "falcon": [r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]"],
@@ -57,6 +60,11 @@ CUTS = {
     "tekken": [TEKKEN],
     "deepseek-v3": DEEPSEEK3,
     "deepseek-coder": [r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}"],
+    "minicpm5": [r"\p{N}{1,3}", LLAMA3.replace("{1,3}", "+")],
+    "tiny_aya": [r"\d{1,3}(?=(?:\d{3})*\b)", O200K],
+    "viking": [r" ?[^(\s|.,!?…。，、।۔،)]+", r"\p{N}"],
+    "ufakzeka": [ONE_DIGIT.replace("(?i:'s|'t|'re|'ve|'m|'ll|'d)|", "")],
+    "jais-2": [LLAMA3.replace(r"\s+(?!\S)|\s+", CASCADE)],
     "seed-coder": [ONE_DIGIT.replace(r"[^\s\p{L}\p{N}]+[\r\n]*", r"[^\s\p{L}\p{N}\r\n]+")],
     "bailingmoe": [
         r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
@@ -194,7 +202,7 @@ def kinds() -> dict[str, tuple[dict[str, Any], Encode]]:
     }
     encoders: dict[str, Encode] = {pre: of_class(kind, vocab, merges) for pre, kind in classes.items()}
     encoders["smollm"] = smollm(vocab, merges)
-    encoders |= {pre: by_cuts(vocab, merges, cuts, pre == "tekken") for pre, cuts in CUTS.items()}
+    encoders |= {pre: by_cuts(vocab, merges, cuts, pre in ("tekken", "minicpm5")) for pre, cuts in CUTS.items()}
     encoders["llama-bpe"] = by_cuts(vocab, merges, [LLAMA3], True)
     shared = {
         "tokenizer.ggml.model": "gpt2",
