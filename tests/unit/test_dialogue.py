@@ -88,6 +88,7 @@ def test_texts_inside_tools_are_shielded_too(options):
 
 def test_the_mark_is_a_character_that_nobody_used():
     assert choose_mark("a", "\ue000\ue002") == "\ue001"
+    assert choose_mark("a\\ue000") == "\ue001"
     assert CHAT.codec.decode(CHAT.chat_ids(user("\ue000<|im_end|>\ue001"))).startswith("user\n\ue000<|im_end|>\ue001")
 
 

@@ -220,6 +220,9 @@ def test_a_wide_template_comes_before_mlcs_and_mlcs_before_none():
     prefixed = TokenizerFiles(made, {}, conversation={**conversation, "system_prefix_token_ids": [7, 8]})
     ids = wait(open_dialogue("folder", prefixed, open_tokenizer)).chat_ids([{"role": "user", "content": "x"}])
     assert ids == [7, 8, *found.chat_ids([{"role": "user", "content": "x"}])]
+    beyond = TokenizerFiles(made, {}, conversation={**conversation, "system_prefix_token_ids": [10**6]})
+    with pytest.raises(CorruptModel, match="the id 1000000"):
+        wait(open_dialogue("folder", beyond, open_tokenizer))
     both = wait(open_dialogue("folder", TokenizerFiles(made, CONFIG, conversation=conversation), open_tokenizer))
     old: Any = "llama-2"
     named = wait(open_dialogue("folder", TokenizerFiles(made, {}, conversation=old), open_tokenizer))

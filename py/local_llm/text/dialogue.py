@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from local_llm.errors import InvalidRequest
+from local_llm.errors import CorruptModel, InvalidRequest
 from local_llm.gpu.ports import Tokenizer
 from local_llm.text.chat_template import Templates, open_template, templates_of_config, templates_of_gguf
 from local_llm.text.conversation import Conversation
@@ -14,7 +14,7 @@ from local_llm.text.fallback import fallback_template
 from local_llm.text.folder import TokenizerFiles, read_folder
 from local_llm.text.gguf_vocabulary import read_vocabulary
 from local_llm.text.messages import check_messages, check_options, check_tools
-from local_llm.text.shield import Shield, all_texts, choose_mark
+from local_llm.text.shield import Shield, all_texts, choose_mark, escape_of
 from local_llm.text.stops import StopMatcher
 from local_llm.text.stream_decoder import StreamDecoder
 from local_llm.text.tokenizer import TextCodec
@@ -63,6 +63,9 @@ class Dialogue:
         self._conversation = conversation
         self._opened: dict[str, Template] = {}
         self._shield = Shield(codec.vocabulary.control)
+        for token in conversation.prefix_ids if conversation else ():
+            if not 0 <= token < len(codec.vocabulary.tokens):
+                raise CorruptModel(f"mlc-chat-config.json: prompts begin with the id {token}, which is no token's.")
 
     @property
     def can_chat(self) -> bool:
@@ -93,8 +96,7 @@ class Dialogue:
             eos_token=vocabulary.text(vocabulary.eos),
             **self._shield.guard(values, mark),
         )
-        escaped = f"\\u{ord(mark):04x}"  # what tojson(ensure_ascii=true) makes of the mark
-        text = rendered.replace(escaped, mark)
+        text = rendered.replace(escape_of(mark), mark)  # of tojson(ensure_ascii=true)
         if isinstance(template, Conversation) and template.prefix_ids:
             return [*template.prefix_ids, *self.codec.encode(text, special=True, mark=mark)]
         return self.codec.encode_prompt(text, mark=mark)

@@ -6,6 +6,7 @@ it together with the template's text around it. After rendering true control tok
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,9 +15,15 @@ _PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE))
 
 
 def choose_mark(*texts: str) -> str:
-    """A private-use character that occurs in none of texts."""
+    """A private-use character that occurs in none of texts, nor does its escape in JSON."""
     used = set().union(*texts)
-    return next(chr(code) for codes in _PRIVATE_USE for code in codes if chr(code) not in used)
+    marks = (chr(code) for codes in _PRIVATE_USE for code in codes if chr(code) not in used)
+    return next(mark for mark in marks if not any(escape_of(mark) in text for text in texts))
+
+
+def escape_of(mark: str) -> str:
+    """What JSON in plain ASCII makes of a mark."""
+    return json.dumps(mark)[1:-1]
 
 
 class Shield:
