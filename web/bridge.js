@@ -15,9 +15,9 @@ const named = (name, message) => Object.assign(new Error(message), { name });
 export async function adapterInfo() {
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) return null;
-  const { vendor, architecture, device, description, isFallbackAdapter, subgroupMinSize, subgroupMaxSize } = adapter.info;
+  const { vendor, architecture, device, description, isFallbackAdapter } = adapter.info;
   const fallback = Boolean(isFallbackAdapter ?? adapter.isFallbackAdapter);
-  return { adapter, text: JSON.stringify({ vendor, architecture, device, description, fallback, subgroupMinSize, subgroupMaxSize }) };
+  return { adapter, text: JSON.stringify({ vendor, architecture, device, description, fallback }) };
 }
 
 export async function openDevice(adapter, features, limitNames) {

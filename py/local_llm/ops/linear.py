@@ -45,19 +45,20 @@ def matvec_variant(caps: Caps, weight: Weight) -> Variant:
         return _serial(weight, 32)
     # Measured on an H200, see docs/log.md: long matrices have rows to spare, so that a lane shares x among four; short
     # ones need many lanes a row, best of all one for each block.
-    if weight.rows >= 8192:
-        lanes, teams, rows = 16, 8, 4
-    elif weight.blocks <= 20:
-        lanes, teams, rows = 20, 4, 2
-    elif weight.blocks < 32:
-        lanes, teams, rows = 16, 8, 2
-    elif 32 < weight.blocks <= 48:
-        lanes, teams, rows = 48, 4, 2
-    elif weight.blocks < 128:
-        lanes, teams, rows = 32, 4, 2
+    blocks, rows = weight.blocks, weight.rows
+    if rows >= 8192:
+        lanes, teams, each = (8, 16, 2) if blocks < 32 else (16, 8, 4)
+    elif blocks <= 20:
+        lanes, teams, each = 20, 4, 2
+    elif blocks < 32:
+        lanes, teams, each = 16, 8, 2
+    elif 32 < blocks <= 48:
+        lanes, teams, each = 48, 4, 2
+    elif blocks < 192 and (blocks < 128 or rows >= 2048):
+        lanes, teams, each = 32, 4, 4 if rows >= 4096 else 2
     else:
-        lanes, teams, rows = 64, 4, 2
-    return Variant("", {"LANES": lanes, "TEAMS": teams, "ROWS": rows}, teams * rows)
+        lanes, teams, each = 64, 4, 4 if rows >= 4096 else 2
+    return Variant("", {"LANES": lanes, "TEAMS": teams, "ROWS": each}, teams * each)
 
 
 def matmul_variant(caps: Caps, weight: Weight) -> tuple[Variant, int]:
