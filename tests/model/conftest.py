@@ -15,6 +15,7 @@ from tests.conftest import wait
 ROOT = Path(__file__).parents[2]
 ASSETS = ROOT / ".cache" / "assets"  # build.py puts them there
 MODEL = Path(os.environ.get("LOCAL_LLM_MODEL", ASSETS / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"))
+EXTRA = ASSETS / "test-models"  # for tests only
 
 
 class CountingDevice:

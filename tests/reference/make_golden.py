@@ -140,9 +140,35 @@ def make_encoder() -> None:
     )
 
 
+TEXTS = [
+    "How do I bake bread at home?",
+    "What is the way to make your own bread?",
+    "The orbit of Jupiter takes almost twelve years.",
+    "Übermäßig naïve café-Gäste – 東京は日本の首都です。 x² + y² = 1",
+    "word " * 400,
+]
+
+
+def make_minilm() -> None:
+    """golden/encoders/minilm.json: texts and the mean of the real model's states, of length 1."""
+    folder = FOLDER.parents[2] / ".cache" / "assets" / "test-models" / "all-MiniLM-L6-v2"
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, model_max_length=512)
+    model = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager").eval().float()
+    vectors = []
+    for text in TEXTS:
+        with torch.no_grad():
+            states = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
+        pooled = states.mean(0)
+        vectors.append([round(float(number), 6) for number in pooled / pooled.norm()])
+    text = json.dumps({"texts": TEXTS, "vectors": vectors}, ensure_ascii=False)
+    (FOLDER / "encoders" / "minilm.json").write_text(text + "\n", encoding="utf-8")
+
+
 if __name__ == "__main__":
-    for wanted in sys.argv[1:] or [*FAMILIES, "bert"]:
+    for wanted in sys.argv[1:] or [*FAMILIES, "bert", "minilm"]:
         if wanted == "bert":
             make_encoder()
+        elif wanted == "minilm":
+            make_minilm()
         else:
             make(wanted)

@@ -100,6 +100,9 @@ class Engine:
 
     async def prepare(self) -> None:
         """Compile every kernel that any request can need, all at once, and record what most requests begin with."""
+        if not self._model.config.causal:
+            layers = self._model.family.layers
+            return await self._compiler.prepare(layers(self._model, 1) + layers(self._model, 2))
         reaches = () if self._software else [reach for reach in REACHES if reach < self._model.context]
         counts = self._counts[-1:] if self._software else self._counts
         keys = [(1, 0), *((1, reach) for reach in reaches), *((count, 0) for count in counts)]

@@ -102,7 +102,8 @@ async def load(
     tables = await _rope_tables(checkpoint, blobs, config, context)
     device = memory.device
     placed, targets = loading.place(checkpoint, wanted, memory)
-    max_chunk = min(SOFTWARE_CHUNK if device.caps.software else MAX_CHUNK, context)
+    most = SOFTWARE_CHUNK if device.caps.software else MAX_CHUNK
+    max_chunk = min(most, context) if config.causal else context
     heads = tuple(_heads(config, layer, context, max_chunk) for layer in config.attention)
     ropes = {rope: memory.upload(table.tobytes() or bytes(16), "rope") for rope, table in tables.items()}
     model = Model(
