@@ -18,10 +18,11 @@ async def test_products(device, format, software):
     unit = quant.block_weights(format)
     with workbench(device, software=software) as bench:
         await test_matvec.check(bench, format, 50, 3 * unit, norm=True)
-        await test_matvec.check(bench, format, 3, 1280, norm=True)
-        await test_matvec_glu.check(bench, format, 9, 3 * unit)
         await test_matmul.check(bench, format, 37, 50, 3 * unit)
         await test_matmul.check(bench, format, 1, 3, unit, recorded=2)
+        if software:  # compiled in a moment, where kernels for GPUs take seconds; they include the same functions
+            await test_matvec.check(bench, format, 3, 1280, norm=True)
+            await test_matvec_glu.check(bench, format, 9, 3 * unit)
 
 
 @pytest.mark.parametrize("format", FORMATS)
