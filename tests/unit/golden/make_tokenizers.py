@@ -1,8 +1,9 @@
 """Writes tokenizers.json: small vocabularies of each kind and digests of the ids that their makers' own code gives.
 
-Not a part of the tests: it needs PyPI transformers, sentencepiece and regex. `python -m
-tests.unit.golden.make_tokenizers`. The references share no code with the package: SentencePiece itself, the classes of
-transformers, and for the other byte-level kinds Python's `regex` for the cuts, then a bare BPE for each piece.
+Not a part of the tests: it needs PyPI transformers, sentencepiece, regex and gguf. `python -m
+tests.unit.golden.make_tokenizers`; with the path of Gemma 3's GGUF it writes tests/model/golden/gemma3_ids.txt.
+The references share no code with the package: SentencePiece itself, the classes of transformers, and for the other
+byte-level kinds Python's `regex` for the cuts, then a bare BPE for each piece.
 """
 
 # pyright: reportMissingImports=false
@@ -10,11 +11,13 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import gguf
 import regex
 import sentencepiece
 import tokenizers
@@ -26,6 +29,7 @@ from transformers.models.qwen3_5.tokenization_qwen3_5 import Qwen3_5Tokenizer
 from tests.unit.texts import SENTENCES, digest, texts
 
 GOLDEN = Path(__file__).with_name("tokenizers.json")
+GEMMA = Path(__file__).parents[2] / "model" / "golden" / "gemma3_ids.txt"
 CORPUS = SENTENCES * 3 + [word for sentence in SENTENCES for word in sentence.split()]
 Encode = Callable[[str], Sequence[int]]
 
@@ -215,8 +219,34 @@ def kinds() -> dict[str, tuple[dict[str, Any], Encode]]:
     return found
 
 
+def gemma(header: Path) -> Encode:
+    """SentencePiece over the pieces and scores of a GGUF's header; header: the file, or its first part."""
+    fields = gguf_fields(header)
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.trainer_spec.model_type, proto.trainer_spec.byte_fallback = 2, True  # BPE
+    proto.normalizer_spec.add_dummy_prefix = proto.normalizer_spec.remove_extra_whitespaces = False
+    for number, (text, score, kind) in enumerate(zip(*fields, strict=True)):
+        unknown = number == 3
+        proto.pieces.add(
+            piece=text.replace(" ", "▁") if kind == 4 else text, score=float(score), type=2 if unknown else int(kind)
+        )
+    return sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString()).encode
+
+
+def gguf_fields(header: Path) -> tuple[Sequence[str], Sequence[float], Sequence[int]]:
+    """Tokens, scores and types, read by PyPI gguf."""
+    reader = gguf.GGUFReader(header)
+    tokens, scores, kinds = (reader.fields[f"tokenizer.ggml.{key}"] for key in ("tokens", "scores", "token_type"))
+    texts_of = [bytes(tokens.parts[at]).decode("utf-8") for at in tokens.data]
+    return texts_of, [scores.parts[at][0] for at in scores.data], [kinds.parts[at][0] for at in kinds.data]
+
+
 def main() -> None:
     strings = texts()
+    if len(sys.argv) > 1:
+        encode = gemma(Path(sys.argv[1]))
+        GEMMA.write_text("".join(digest(encode(text)) for text in strings) + "\n", encoding="utf-8")
+        return
     golden = {
         kind: {"metadata": metadata, "ids": "".join(digest(list(encode(text))) for text in strings)}
         for kind, (metadata, encode) in kinds().items()
