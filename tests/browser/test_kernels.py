@@ -1,4 +1,8 @@
-"""The kernel suite inside the page: the same tests as in tests/kernels, over browser/device.py in Pyodide."""
+"""The kernel suite inside the page, over browser/device.py in Pyodide: of every test in tests/kernels one shape.
+
+Natively all shapes run, through the same compiler and driver: here it is the host that is tested, and each kernel once
+for every storage type and every kind of adapter that its test names.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,17 @@ import pytest
 class Collector:
     def __init__(self):
         self.passed, self.failed = [], {}
+
+    def pytest_collection_modifyitems(self, items):
+        def kind(item):
+            params = item.callspec.params if hasattr(item, "callspec") else {}
+            kinds = [str(params.get(key)) for key in ("format", "kind", "software")]
+            return (item.location[0], item.originalname, *kinds)
+
+        chosen = {}
+        for item in items:
+            chosen.setdefault(kind(item), item)
+        items[:] = list(chosen.values())
 
     def pytest_runtest_logreport(self, report):
         if report.failed:
