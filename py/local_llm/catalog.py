@@ -84,7 +84,13 @@ class Entry:
         """GPU memory that it takes with a cache of so many positions; None where its shapes are not known."""
         if self.shapes is None or not all(map(_is_supported, self.types)):
             return None
-        return footprint.gpu_bytes(self.shapes, self.quantization, min(context, self.context or context))
+        positions = min(context, self.context or context)
+        needed = footprint.cache_bytes(self.shapes, positions) + footprint.working_bytes(self.shapes, positions)
+        return self._weight_bytes + needed
+
+    @cached_property
+    def _weight_bytes(self) -> int:
+        return footprint.weight_bytes(self.shapes, self.quantization) if self.shapes else 0
 
     def fits(self, limit: int | None, held: int = 0) -> bool | None:
         """Whether it can be loaded with its default cache. None: nobody knows.

@@ -46,26 +46,25 @@ class Shapes:
     fused_qkv: bool = False
 
     def matrices(self) -> Iterator[tuple[str, int, int, int]]:
-        """(role, layer, rows, cols) of each."""
-        yield "embedding", 0, self.vocab, self.width
+        """(role, rows, cols, how many) of each kind."""
+        yield "embedding", self.vocab, self.width, 1
         if not self.tied or self.separate_output:
-            yield "output", 0, self.vocab, self.width
+            yield "output", self.vocab, self.width, 1
         queries, keys = self.heads * self.head_width, self.kv_heads * self.head_width
-        for layer in range(self.layers):
-            yield "q", layer, queries, self.width
-            yield "k", layer, keys, self.width
-            yield "v", layer, keys, self.width
-            yield "o", layer, self.width, queries
-            if not self.encoder:
-                yield "gate", layer, self.ffn_width, self.width
-            yield "up", layer, self.ffn_width, self.width
-            yield "down", layer, self.width, self.ffn_width
+        yield "q", queries, self.width, self.layers
+        yield "k", keys, self.width, self.layers
+        yield "v", keys, self.width, self.layers
+        yield "o", self.width, queries, self.layers
+        if not self.encoder:
+            yield "gate", self.ffn_width, self.width, self.layers
+        yield "up", self.ffn_width, self.width, self.layers
+        yield "down", self.width, self.ffn_width, self.layers
 
     @property
     def parameters(self) -> int:
         """Weights in all; a tied embedding counts once."""
         copies = self.vocab * self.width if self.tied and self.separate_output else 0
-        return self.vectors + sum(rows * cols for _, _, rows, cols in self.matrices()) - copies
+        return self.vectors + sum(rows * cols * count for _, rows, cols, count in self.matrices()) - copies
 
 
 def base_type(quantization: str) -> str:
@@ -73,47 +72,52 @@ def base_type(quantization: str) -> str:
     return _PLAIN.get(quantization) or _BASE.get(quantization, quantization)
 
 
-def tensor_type(shapes: Shapes, quantization: str, role: str, layer: int, cols: int) -> str:
-    """The type in which one matrix of a file of this quantization is stored, by GGUF's or MLC's name."""
-    kind = base_type(quantization)
-    if kind in MLC_TYPES or quantization in _PLAIN:
-        return kind
-    alone = role == "embedding" and shapes.tied and not shapes.separate_output and not shapes.encoder
-    if role == "output" or alone:
-        kind = "Q6_K" if quantization in _SIX_BIT_OUTPUT else kind
-    elif shapes.fused_qkv and role in ("q", "k", "v"):
-        kind = _FUSED.get(quantization, kind)
-    elif role in ("v", "down") and _has_more_bits(quantization, role, layer, shapes.layers):
-        kind = _BETTER[quantization]
+def stored(shapes: Shapes, quantization: str) -> Iterator[tuple[str, int, int, int]]:
+    """(type, rows, cols, how many) of the matrices in a file of this quantization, by GGUF's or MLC's names."""
+    base = base_type(quantization)
+    for role, rows, cols, count in shapes.matrices():
+        kind, better = base, 0
+        if base in MLC_TYPES or quantization in _PLAIN:
+            yield base, rows, cols, count
+            continue
+        alone = role == "embedding" and shapes.tied and not shapes.separate_output and not shapes.encoder
+        if role == "output" or alone:
+            kind = "Q6_K" if quantization in _SIX_BIT_OUTPUT else base
+        elif shapes.fused_qkv and role in ("q", "k", "v"):
+            kind = _FUSED.get(quantization, base)
+        elif role in ("v", "down") and quantization in _BETTER:
+            better = sum(_has_more_bits(quantization, role, layer, count) for layer in range(count))
+            yield _fitting(_BETTER[quantization], cols), rows, cols, better
+        yield _fitting(kind, cols), rows, cols, count - better
+
+
+def _fitting(kind: str, cols: int) -> str:
     return _NARROW.get(kind, kind) if cols % 256 else kind
 
 
 def _has_more_bits(quantization: str, role: str, layer: int, layers: int) -> bool:
+    """Whether a layer's v or down is stored better than the rest, as llama.cpp deals it out."""
     eighth = layers // 8
     if quantization == "Q4_K_S":
         return layer < (4 if role == "v" else eighth)
-    return quantization in _BETTER and (
-        layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2  # as llama.cpp deals them out
-    )
+    return layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2
 
 
 def tensor_types(shapes: Shapes, quantization: str) -> tuple[str, ...]:
     """The types of all matrices, each once, sorted."""
-    found = {tensor_type(shapes, quantization, role, layer, cols) for role, layer, _, cols in shapes.matrices()}
-    return tuple(sorted(found))
+    return tuple(sorted({kind for kind, _, _, count in stored(shapes, quantization) if count}))
 
 
 def file_bytes(shapes: Shapes, quantization: str) -> int:
     """Bytes of the tensors in a file; its header has some megabytes more. Raises KeyError for an unknown type."""
     total = 4 * shapes.vectors
-    for role, layer, rows, cols in shapes.matrices():
-        name = tensor_type(shapes, quantization, role, layer, cols)
+    for name, rows, cols, count in stored(shapes, quantization):
         if name in MLC_TYPES:
             pair = MLC_TYPES[name]
-            total += rows * -(-cols // pair.weight.block) * (pair.weight.nbytes + pair.scale.nbytes)
+            total += count * rows * -(-cols // pair.weight.block) * (pair.weight.nbytes + pair.scale.nbytes)
         else:
             kind = BY_NAME[name]
-            total += rows * -(-cols // kind.block) * kind.nbytes
+            total += count * rows * -(-cols // kind.block) * kind.nbytes
     return total
 
 
@@ -129,10 +133,9 @@ def gpu_bytes(shapes: Shapes, quantization: str, context: int, chunk: int = MAX_
 def weight_bytes(shapes: Shapes, quantization: str) -> int:
     """Matrices as they are packed on the GPU; norms and biases as f32."""
     total = 4 * shapes.vectors
-    for role, layer, rows, cols in shapes.matrices():
-        name = tensor_type(shapes, quantization, role, layer, cols)
+    for name, rows, cols, count in stored(shapes, quantization):
         format = name if name in MLC_TYPES else BY_NAME[name].format
-        total += packed_bytes(format or "", rows, cols)
+        total += count * packed_bytes(format or "", rows, cols)
     return total
 
 

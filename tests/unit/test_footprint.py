@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
 from local_llm.catalog import built_in
-from local_llm.footprint import Shapes, cache_bytes, file_bytes, gpu_bytes, tensor_type, tensor_types
+from local_llm.footprint import Shapes, cache_bytes, file_bytes, gpu_bytes, stored, tensor_types
 from local_llm.formats.quant import BY_NAME
 from local_llm.models.model import MAX_CHUNK
 from tests.model.tiny import tiny_tokens, write_tiny_gguf
@@ -51,13 +52,25 @@ def test_layers_with_a_window_keep_little():
 
 
 def test_mixtures_are_llama_cpps():
-    names = {role: tensor_type(TINY, "Q4_K_M", role, 1, 256) for role in ("q", "v", "down", "embedding")}
-    assert names == {"q": "Q4_K", "v": "Q4_K", "down": "Q4_K", "embedding": "Q6_K"}
-    assert tensor_type(TINY, "Q4_K_M", "v", 2, 256) == "Q6_K"
-    assert tensor_type(replace(TINY, fused_qkv=True), "Q4_K_M", "v", 2, 256) == "Q5_K"
+    deep = replace(TINY, layers=8, ffn_width=1024)  # layers 0, 3, 6 and 7 have more bits
+
+    found: Counter[tuple[str, int, int]] = Counter()
+    for kind, rows, cols, count in stored(deep, "Q4_K_M"):
+        found[kind, rows, cols] += count
+    assert found == {
+        ("Q6_K", deep.vocab, 256): 1,
+        ("Q4_K", 256, 256): 16,
+        ("Q4_K", 128, 256): 12,
+        ("Q6_K", 128, 256): 4,
+        ("Q4_K", 1024, 256): 16,
+        ("Q4_K", 256, 1024): 4,
+        ("Q6_K", 256, 1024): 4,
+    }
+    assert tensor_types(replace(TINY, fused_qkv=True), "Q4_K_M") == ("Q4_K", "Q5_K", "Q6_K")
     assert tensor_types(QWEN, "Q4_K_M") == ("Q4_K", "Q5_0", "Q6_K", "Q8_0")
     assert tensor_types(QWEN, "Q8_0") == ("Q8_0",)
-    assert tensor_type(replace(TINY, tied=False), "Q4_0", "embedding", 0, 256) == "Q4_0"
+    assert tensor_types(TINY, "Q4_0") == ("Q4_0", "Q6_K")
+    assert tensor_types(replace(TINY, tied=False), "q4f16_1") == ("q4f16_1",)
 
 
 def test_every_type_that_is_told_exists():
