@@ -258,7 +258,7 @@ export const importModule = (url) => import(url);
 
 export const emit = (name, detail) => globalThis.dispatchEvent(new CustomEvent(name, { detail: JSON.parse(detail) }));
 
-const opaque = (value) => value instanceof Blob || value instanceof ArrayBuffer || ArrayBuffer.isView(value);
+const opaque = (v) => v instanceof Blob || v instanceof ArrayBuffer || ArrayBuffer.isView(v) || v?.read instanceof Function;
 
 // Arguments and results cross as JSON text; what JSON cannot say stays an object, named by its place in `objects`.
 function pack(args, objects) {

@@ -60,7 +60,9 @@ class ObjectBlobs:
 
     async def read(self, start: int, stop: int) -> bytes:
         found = self._read(start, stop)
-        data = bytes(await found if isinstance(found, Awaitable) else found)
+        if isinstance(found, Awaitable):
+            found = await found
+        data = found.to_bytes() if hasattr(found, "to_bytes") else bytes(found)  # the page's buffers have their own way
         if len(data) != stop - start:
             raise CorruptModel(
                 f"{self.name}: expected bytes {start} to {stop}, found {len(data)} of these {stop - start}.",
