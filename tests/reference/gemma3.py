@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 import numpy as np
+
+
+def load(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The architecture's metadata, and all tensors, dequantised to f32 [rows, cols]."""
+    import gguf  # pyright: ignore[reportMissingImports]
+
+    reader = gguf.GGUFReader(path)
+    metadata = {key: field.contents() for key, field in reader.fields.items() if key.startswith("gemma3.")}
+    return metadata, {t.name: np.asarray(gguf.dequantize(t.data, t.tensor_type), np.float32) for t in reader.tensors}
 
 
 def forward(
