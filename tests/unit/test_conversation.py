@@ -127,6 +127,8 @@ def test_a_file_without_a_template_chats_only_if_its_name_says_so():
     assert not base.can_chat
     with pytest.raises(InvalidRequest, match=r"base model, which continues texts\. Use complete"):
         base.chat_ids([USER])
+    assert not wait(open_dialogue("/home/chat/it/tiny.gguf?chat", metadata, open_tokenizer)).can_chat
+    assert wait(open_dialogue("https://h/base/tiny-chat.gguf?x=/y", metadata, open_tokenizer)).can_chat
     tuned = wait(open_dialogue("tiny.gguf", metadata | {"general.finetune": "Instruct"}, open_tokenizer))
     assert tuned.can_chat
     assert tuned.chat_ids([USER]) == wait(open_dialogue("t", METADATA, open_tokenizer)).chat_ids([USER])

@@ -36,15 +36,16 @@ async def open_dialogue(
     Raises UnsupportedModel or CorruptModel.
     """
     conversation = None
+    file = name.split("?")[0].replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]  # a folder above it tells nothing
     if isinstance(source, TokenizerFiles):
         vocabulary, definition = read_folder(name, source)
-        templates, names = templates_of_config(source.config, source.chat_template), name
+        templates, names = templates_of_config(source.config, source.chat_template), file
         told = source.conversation  # older files have the name of a template here, which only MLC knows
         conversation = Conversation(told) if isinstance(told, Mapping) and told else None
     else:
         vocabulary = read_vocabulary(name, source)
         definition = tokenizer_json(source, name, vocabulary)
-        templates, names = templates_of_gguf(source), " ".join([name, *(str(source.get(key, "")) for key in _NAMES)])
+        templates, names = templates_of_gguf(source), " ".join([file, *(str(source.get(key, "")) for key in _NAMES)])
     if not templates.sources and conversation is None:
         fallback = fallback_template(names, vocabulary.control)
         templates = Templates({"default": fallback} if fallback else {})
