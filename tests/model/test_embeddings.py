@@ -7,7 +7,8 @@ from local_llm.errors import ContextOverflow, InvalidRequest
 from tests.model.golden import load_golden
 from tests.model.tiny import write_tiny_gguf
 from tests.reference import tolerance
-from tests.reference.convert import write_converted
+from tests.reference.convert import tokenizer_metadata, write_converted
+from tests.reference.folders import encode_safetensors, write_json, write_tokenizer
 
 
 def encoder(tmp_path, pooling=None):
@@ -29,6 +30,18 @@ async def test_an_encoder(llm, tmp_path, pooling):
     wanted = {None: golden.logits.mean(0), 2: golden.logits[0], 3: golden.logits[-1]}[pooling]
     np.testing.assert_allclose(got, of_length_1(wanted), **tolerance.MODEL)
     assert got @ of_length_1(wanted) > 0.9999
+
+
+async def test_a_folder_that_says_how_it_pools(llm, tmp_path):
+    golden = load_golden("encoders/bert")
+    write_json(tmp_path / "config.json", golden.config)
+    write_tokenizer(tmp_path, tokenizer_metadata())
+    (tmp_path / "model.safetensors").write_bytes(encode_safetensors(golden.weights, "F32"))
+    (tmp_path / "1_Pooling").mkdir()
+    write_json(tmp_path / "1_Pooling" / "config.json", {"pooling_mode_cls_token": True})
+    await llm.init(str(tmp_path))
+    (got,) = await llm._require().engine.embed([golden.ids])
+    np.testing.assert_allclose(got, of_length_1(golden.logits[0]), **tolerance.MODEL)
 
 
 async def test_the_kernels_for_gpus(gpu_llm, tmp_path):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from local_llm.formats.translation import metadata, tensor_names
+from local_llm.formats.translation import metadata, pooling, tensor_names
 
 
 @pytest.mark.parametrize(
@@ -99,3 +99,8 @@ def test_a_window_that_is_not_used_is_no_window():
 
 def test_an_unknown_kind_keeps_its_name():
     assert metadata({"model_type": "mamba"})["general.architecture"] == "mamba"
+
+
+def test_how_a_sentence_transformer_pools():
+    assert pooling({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}) == {"bert.pooling_type": 2}
+    assert pooling({}) == {}

@@ -129,7 +129,7 @@ class Folder:
 
     async def open(self, file: str) -> Blobs:
         """Raises DownloadFailed, which names the file, where it is not there."""
-        if self.names is not None and file not in self.names:
+        if self.names is not None and file.split("/")[0] not in self.names:
             raise DownloadFailed(f"{self.name} has no file {file}.", remedy="Give all files of the model.")
         return await self.open_blobs(self.sources(file))
 

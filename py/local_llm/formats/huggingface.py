@@ -15,12 +15,13 @@ from local_llm.formats.cursor import shown
 from local_llm.formats.files import Folder, JoinedBlobs
 from local_llm.formats.json_file import LIMIT, Entry, read_object, wrong
 from local_llm.formats.safetensors import read_safetensors
-from local_llm.formats.translation import metadata, tensor_names
+from local_llm.formats.translation import metadata, pooling, tensor_names
 from local_llm.gpu.ports import Blobs
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+POOLING = "1_Pooling/config.json"
 _MOST_FILES = 1000
 
 
@@ -45,7 +46,10 @@ async def read_huggingface(folder: Folder) -> tuple[Checkpoint, Blobs, Texts]:
         single = await folder.open(await _single(folder))
         placed, blobs = await read_safetensors(single), single
     tensors = by_our_names(folder.name, placed)
-    checkpoint = Checkpoint(folder.name, settings_of(folder.name, config), tensors, blobs.size, converted=False)
+    settings = settings_of(folder.name, config)
+    if config.get("model_type") == "bert":
+        settings |= pooling(await _optional_object(folder, POOLING))
+    checkpoint = Checkpoint(folder.name, settings, tensors, blobs.size, converted=False)
     generation = await _optional_object(folder, "generation_config.json")
     return checkpoint, blobs, await read_texts(folder, stop_ids_of(config, generation))
 

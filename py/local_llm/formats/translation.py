@@ -135,6 +135,12 @@ def metadata(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"general.architecture": architecture} | {f"{architecture}.{key}": v for key, v in values.items()}
 
 
+def pooling(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A sentence transformer's pooling, `1_Pooling/config.json`, as an encoder's metadata."""
+    kinds = {"pooling_mode_mean_tokens": 1, "pooling_mode_cls_token": 2, "pooling_mode_lasttoken": 3}
+    return {"bert.pooling_type": kind for key, kind in kinds.items() if config.get(key) is True}
+
+
 def _rope(config: Mapping[str, Any]) -> dict[str, Any]:
     """Bases and scaling, from `rope_theta` and `rope_scaling` or what newer files have, `rope_parameters`."""
     values: dict[str, Any] = {}
