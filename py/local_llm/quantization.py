@@ -38,7 +38,7 @@ def storage_of(checkpoint: Checkpoint) -> Storage:
     weights = 0
     for tensor in checkpoint.tensors.values():
         kind = tensor.type.name
-        nbytes[kind] = nbytes.get(kind, 0) + tensor.nbytes
+        nbytes[kind] = nbytes.get(kind, 0) + tensor.nbytes + (tensor.scales.nbytes if tensor.scales else 0)
         tensors[kind] = tensors.get(kind, 0) + 1
         weights += tensor.count
     total = sum(nbytes.values())

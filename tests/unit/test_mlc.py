@@ -8,6 +8,7 @@ from local_llm.errors import CorruptModel, DownloadFailed, UnsupportedModel
 from local_llm.formats.files import JoinedBlobs
 from local_llm.formats.opening import open_checkpoint
 from local_llm.native.blobs import open_blobs
+from local_llm.quantization import storage_of
 from tests.conftest import wait
 from tests.model.tiny import write_tiny_gguf
 from tests.reference.folders import write_mlc
@@ -74,6 +75,7 @@ def test_a_folder(tiny, tmp_path, name, kind, scales, how):
         assert tensors["token_embd.weight"].type.name == "q4f16_1"  # embeddings are not transposed
     assert not found.checkpoint.converted
     assert found.checkpoint.metadata["llama.embedding_length"] == 64
+    assert storage_of(found.checkpoint).nbytes == sum(path.stat().st_size for path in folder.glob("*.bin"))
     assert found.texts is not None
     assert found.texts.conversation
     assert found.texts.stop_ids == (2,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,11 @@ from local_llm.gpu.ports import Blobs
 
 _AT_THE_ENDS = ("token_embd.weight", "output.weight")
 _OF_FOLDERS = (huggingface.CONFIG, huggingface.INDEX, mlc.CONFIG, *mlc.CACHES)
+
+
+_HUB = "https://huggingface.co"
+_REPOSITORY = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(?::([\w][\w./-]*))?")
+_FILES = (".gguf", ".safetensors", ".json", ".bin")
 
 
 @dataclass(frozen=True)
@@ -36,8 +42,9 @@ async def open_checkpoint(source: Any, open_blobs: OpenBlobs, quantize: int | No
 
     source: what open_blobs takes or an object with read(start, stop) and size, a list of such (the files of one model),
     or a folder: a directory's path, an address that ends in `/`, or that of a file in it (config.json,
-    model.safetensors, mlc-chat-config.json, …). One part of a split GGUF stands for all. Raises InvalidRequest, and
-    CorruptModel, UnsupportedModel or DownloadFailed, which name the file.
+    model.safetensors, mlc-chat-config.json, …), or `owner/repo` or `owner/repo:file` at Hugging Face. One part of a
+    split GGUF stands for all. Raises InvalidRequest, and CorruptModel, UnsupportedModel or DownloadFailed, which name
+    the file.
     """
     if quantize is not None and (isinstance(quantize, bool) or quantize not in QUANTIZED):
         raise InvalidRequest(f"quantize must be 8 or 4 (bits) or None, found {quantize!r:.60}.")
@@ -61,6 +68,14 @@ def quantized(checkpoint: Checkpoint, bits: int) -> Checkpoint:
     return replace(checkpoint, tensors={name: one(tensor) for name, tensor in checkpoint.tensors.items()})
 
 
+def address_of(place: str) -> str:
+    """The address at Hugging Face that `owner/repo` or `owner/repo:file` means; other places as they are."""
+    match = _REPOSITORY.fullmatch(place)
+    if match is None or (not match[2] and match[1].lower().endswith(_FILES)) or os.path.exists(place):
+        return place
+    return f"{_HUB}/{match[1]}/resolve/main/{match[2] or ''}"
+
+
 async def _open(source: Any, open_blobs: OpenBlobs) -> Opened:
     if isinstance(source, list | tuple):
         files = [await open_blobs(each) for each in source]
@@ -68,7 +83,7 @@ async def _open(source: Any, open_blobs: OpenBlobs) -> Opened:
             return Opened(*await read_parts(files))
         return await _open_folder(folder_of_files(files))
     if isinstance(source, str | os.PathLike):
-        place = os.fspath(source)
+        place = source = address_of(os.fspath(source))
         folder = folder_of_place(place, open_blobs)
         file = base_name(place)
         if folder.names is not None or place.endswith("/") or file in _OF_FOLDERS or file.endswith(".safetensors"):
@@ -94,5 +109,5 @@ async def _open_folder(folder: Folder) -> Opened:
         return Opened(*await huggingface.read_huggingface(folder))
     raise UnsupportedModel(
         f"{folder.name} holds no model: no GGUF file, no {mlc.CONFIG}, no {huggingface.CONFIG}.",
-        remedy="Give a GGUF file, or all files of an MLC or Hugging Face folder.",
+        remedy="Give a GGUF file (owner/repo:file.gguf), or all files of an MLC or Hugging Face folder.",
     )
