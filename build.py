@@ -25,6 +25,7 @@ from tools.shell import ROOT, Failure, only_one, say
 
 DEFAULT_MODEL = assets.FOLDER / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 DEFAULT_PROMPT = "Why is the sky blue?"
+SUITES = ("decode", "prefill", "load", "kernels")
 # command-line name, name in the JavaScript face, type, smallest and largest value, help
 OPTIONS = (
     ("max-tokens", "maxTokens", int, 1, math.inf, "stop after so many new tokens"),
@@ -225,17 +226,16 @@ def test(arguments: argparse.Namespace) -> int:
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    """Run one script of bench/ by its name."""
-    scripts = sorted(path.stem for path in (ROOT / "bench").glob("*.py") if not path.stem.startswith("_"))
-    if arguments.name not in scripts:
-        known = ", ".join(scripts) or "none yet"
-        raise Failure(
-            f"bench wants the name of a script in bench/ ({known}); got {arguments.name or 'none'}. Name one of them."
-        )
+    """Measure the built page, or the kernels alone over Dawn."""
+    if arguments.suite not in SUITES:
+        raise Failure(f"bench wants --suite {', '.join(SUITES)}; got {arguments.suite}. Name one of them.")
     browser = set_up(["build", "demo", "test"], ["site", "model"], browser=True)
     build_site()
     environment.install_wheel(site.wheel_path())
-    return in_venv("-m", f"bench.{arguments.name}", *arguments.rest, env={"CHROMIUM": str(browser)})
+    if arguments.suite == "kernels":
+        return in_venv("-m", "bench.kernels", *arguments.rest)
+    words = ["--suite", arguments.suite, "--model", model_path(arguments.model), *arguments.rest]
+    return in_venv("-m", "bench.page", *words, env={"CHROMIUM": str(browser)})
 
 
 def parser() -> argparse.ArgumentParser:
@@ -268,8 +268,9 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("check", help="format, lint, types, architecture").set_defaults(run=check)
     one = commands.add_parser("test", help="check, then all tests; further arguments go to pytest")
     one.set_defaults(run=test)
-    one = commands.add_parser("bench", add_help=False, help="run a script of bench/; further arguments go to it")
-    one.add_argument("name", nargs="?")
+    one = commands.add_parser("bench", help="measure the page, or the kernels alone; further arguments go to the suite")
+    one.add_argument("--suite", default="decode", metavar="SUITE", help=f"{', '.join(SUITES)}; default: decode")
+    one.add_argument("--model", metavar="FILE.gguf", help="another model than the default")
     one.set_defaults(run=bench)
     return top
 

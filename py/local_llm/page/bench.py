@@ -31,6 +31,8 @@ async def measure(llm: LocalLLM, suite: Suite) -> dict[str, Any]:
         "adapter": info["adapter"],
         "software_adapter": info["software_adapter"],
         "features": info["features"],
+        "limits": {name: info[name] for name in ("max_binding_bytes", "max_buffer_bytes")},
+        "context_size": info["context_size"],
         "gpu_bytes": info["gpu_bytes"],
         "prompt_tokens": suite.prompt_tokens,
         "new_tokens": suite.new_tokens,
