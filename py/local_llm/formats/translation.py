@@ -138,7 +138,8 @@ def metadata(config: Mapping[str, Any]) -> dict[str, Any]:
 def pooling(config: Mapping[str, Any]) -> dict[str, Any]:
     """A sentence transformer's pooling, `1_Pooling/config.json`, as an encoder's metadata."""
     kinds = {"pooling_mode_mean_tokens": 1, "pooling_mode_cls_token": 2, "pooling_mode_lasttoken": 3}
-    return {"bert.pooling_type": kind for key, kind in kinds.items() if config.get(key) is True}
+    chosen = [kind for key, kind in kinds.items() if config.get(key) is True]
+    return {"bert.pooling_type": chosen[0]} if chosen else {}
 
 
 def _rope(config: Mapping[str, Any]) -> dict[str, Any]:
