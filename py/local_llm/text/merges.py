@@ -38,7 +38,7 @@ def merges_of_scores(known: Mapping[str, int], scores: np.ndarray) -> Iterator[s
     if not texts:
         return
     whole, cuts, lengths = _cuts_into_tokens(texts)
-    ids = np.fromiter((known[text] for text in texts), np.int64, len(texts))
+    ids = np.fromiter((known[text] for text in texts), np.intp, len(texts))
     order = np.lexsort((whole, cuts - lengths[whole], -cuts, -scores[ids][whole]))
     for number, cut in zip(whole[order].tolist(), cuts[order].tolist(), strict=True):
         text = texts[number]
@@ -46,13 +46,13 @@ def merges_of_scores(known: Mapping[str, int], scores: np.ndarray) -> Iterator[s
 
 
 def _cuts_into_tokens(texts: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(token, cut) wherever both parts are tokens too, and the length of every token; int64.
+    """(token, cut) wherever both parts are tokens too, and the length of every token; all intp, 32 bits in the page.
 
     A vocabulary of 262,144 tokens has over a million cuts. All are looked up at once, by hashes of their parts: a
     part from a to b of all texts in a row has the hash (sums[b] - sums[a]) / BASE**a, modulo 2**64. Two parts of one
     hash are as good as impossible; the library would refuse the merge that comes of it.
     """
-    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    lengths = np.fromiter(map(len, texts), np.intp, len(texts))
     stops = np.cumsum(lengths)
     characters = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
     powers = _powers(_BASE, len(characters) + 1)
