@@ -56,6 +56,23 @@ def random_weights(rng: np.random.Generator, format: str, rows: int, cols: int) 
     return data.reshape(rows, -1)
 
 
+def shrink(format: str, data: np.ndarray, power: int) -> np.ndarray:
+    """The same weights of a block format, each times 2^-power (where no scale becomes subnormal)."""
+    blocks = np.array(data).reshape(-1, BLOCK_BYTES[format])
+    if format == "mxfp4":
+        blocks[:, 0] -= power
+        return blocks.reshape(data.shape)
+    fields = {"d": blocks[:, 0:2]}
+    if format in SUPER_FORMATS:
+        fields = k_quants.fields(format, blocks)
+    elif format in ("q4_1", "q5_1"):
+        fields["dmin"] = blocks[:, 2:4]
+    for name in {"d", "dmin"} & set(fields):
+        halves = np.ascontiguousarray(fields[name]).view(np.float16)
+        fields[name][:] = np.ldexp(halves, -power).astype(np.float16).view(np.uint8)
+    return blocks.reshape(data.shape)
+
+
 def decode(format: str, data: np.ndarray) -> np.ndarray:
     """uint8 [rows, row_bytes] → float32 [rows, cols], each weight rounded as d * q, then + m."""
     rows = data.shape[0]
