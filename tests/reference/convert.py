@@ -16,7 +16,7 @@ import numpy as np
 from tests.model.tiny import tiny_metadata
 from tests.reference.gguf_writer import Stored, store, write_gguf
 
-ARCHITECTURES = {"mistral": "llama", "gemma3_text": "gemma3"}
+ARCHITECTURES = {"mistral": "llama", "gemma3_text": "gemma3", "olmo3": "olmo2"}
 _PERMUTED = {"llama", "granite", "smollm3"}
 
 

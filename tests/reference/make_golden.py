@@ -77,6 +77,9 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma2": ("Gemma2", {**GEMMA, "num_hidden_layers": 3}),
     "gemma3": ("Gemma3Text", {**GEMMA, "num_hidden_layers": 7}),
     "olmo2": ("Olmo2", {}),
+    "olmo3": ("Olmo3", {"num_hidden_layers": 4, "sliding_window": 16, "rope_parameters": YARN}),
+    "ernie4_5": ("Ernie4_5", {"head_dim": 16, "tie_word_embeddings": True}),
+    "exaone4": ("Exaone4", {"num_hidden_layers": 4, "sliding_window": 16, "tie_word_embeddings": True}),
     "granite": ("Granite", {**GRANITE, "tie_word_embeddings": True}),
     "smollm3": ("SmolLM3", {"num_hidden_layers": 5, "tie_word_embeddings": True}),
 }

@@ -13,6 +13,7 @@ from typing import Any
 ARCHITECTURES = {  # model_type → general.architecture, where they differ
     "mistral": "llama",
     "gemma3_text": "gemma3",
+    "olmo3": "olmo2",
 }
 
 _PREFIXES = re.compile(r"^(?:(?:model\.)?language_model\.(?:model\.)?|bert\.|model\.|transformer\.)")

@@ -5,7 +5,21 @@ from __future__ import annotations
 from typing import cast
 
 from local_llm.errors import UnsupportedModel
-from local_llm.models import bert, gemma, gemma2, gemma3, granite, llama, olmo2, phi3, qwen2, qwen3, smollm3
+from local_llm.models import (
+    bert,
+    ernie4_5,
+    exaone4,
+    gemma,
+    gemma2,
+    gemma3,
+    granite,
+    llama,
+    olmo2,
+    phi3,
+    qwen2,
+    qwen3,
+    smollm3,
+)
 from local_llm.models.model import Family
 
 FAMILIES = {
@@ -19,6 +33,8 @@ FAMILIES = {
     "olmo2": olmo2,
     "granite": granite,
     "smollm3": smollm3,
+    "ernie4_5": ernie4_5,
+    "exaone4": exaone4,
     "bert": bert,
 }
 
