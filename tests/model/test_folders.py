@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from local_llm.errors import InvalidRequest
+from local_llm.errors import CorruptModel, DownloadFailed, InvalidRequest
 from tests.model.tiny import write_tiny_gguf
 from tests.reference import tolerance
 from tests.reference.folders import from_mlc, rounded, write_huggingface, write_mlc
@@ -65,3 +65,18 @@ async def test_quantized_while_loading(llm, tiny, tmp_path, bits, least):
     assert saved == pytest.approx(inside * (16 - bits - 0.5) / 8 + ends * 7.5 / 8, abs=500)  # buffers are rounded
     with pytest.raises(InvalidRequest, match="8 or 4"):
         await llm.init(str(folder), quantize=5)
+
+
+async def test_a_shard_that_is_missed_in_the_middle_of_a_load_is_named_and_nothing_stays(llm, tiny, tmp_path, counted):
+    write_mlc(tmp_path / "model", tiny.metadata, tiny.tensors, "q4f16_1")
+    shard = tmp_path / "model" / "params_shard_1.bin"
+    whole = shard.read_bytes()
+    held = counted.nbytes
+    for left, error in ((whole[:-1], CorruptModel), (None, DownloadFailed)):
+        shard.unlink()
+        if left is not None:
+            shard.write_bytes(left)
+        with pytest.raises(error, match=r"params_shard_1\.bin"):
+            await llm.init(str(tmp_path / "model" / "mlc-chat-config.json"))
+        assert counted.nbytes == held
+        assert llm.status()["gpu_bytes"] == 0
