@@ -9,6 +9,7 @@ import numpy as np
 from local_llm.errors import CorruptModel
 
 _BASE = 0x9E3779B97F4A7C15  # any large odd number
+_BATCH = 1 << 14  # tokens whose cuts are looked up at once: memory that a page's Python has taken it keeps
 
 
 def checked_merges(merges: Iterable[str], known: Mapping[str, int], hidden: set[str], name: str) -> Iterator[str]:
@@ -48,26 +49,30 @@ def merges_of_scores(known: Mapping[str, int], scores: np.ndarray) -> Iterator[s
 def _cuts_into_tokens(texts: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(token, cut) wherever both parts are tokens too, and the length of every token; all intp, 32 bits in the page.
 
-    A vocabulary of 262,144 tokens has over a million cuts. All are looked up at once, by hashes of their parts: a
-    part from a to b of all texts in a row has the hash (sums[b] - sums[a]) / BASE**a, modulo 2**64. Two parts of one
+    A vocabulary of 262,144 tokens has over a million cuts. They are looked up many at once, by hashes of their parts:
+    a part from a to b of all texts in a row has the hash (sums[b] - sums[a]) / BASE**a, modulo 2**64. Two parts of one
     hash are as good as impossible; the library would refuse the merge that comes of it.
     """
     lengths = np.fromiter(map(len, texts), np.intp, len(texts))
     stops = np.cumsum(lengths)
+    begins = stops - lengths
     characters = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    powers = _powers(_BASE, len(characters) + 1)
-    inverse = _powers(pow(_BASE, -1, 1 << 64), len(characters) + 1)
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum((characters + np.uint64(1)) * powers[:-1])])
-    tokens = np.sort((sums[stops] - sums[stops - lengths]) * inverse[stops - lengths])
-    whole = np.repeat(np.arange(len(texts)), lengths - 1)
-    firsts = np.cumsum(lengths - 1) - (lengths - 1)
-    cuts = np.arange(len(whole)) - firsts[whole] + 1
-    starts = (stops - lengths)[whole]
-    middles, ends = starts + cuts, stops[whole]
-    left = np.flatnonzero(_among((sums[middles] - sums[starts]) * inverse[starts], tokens))
-    middles, ends = middles[left], ends[left]
-    both = left[_among((sums[ends] - sums[middles]) * inverse[middles], tokens)]
-    return whole[both], cuts[both], lengths
+    characters += np.uint64(1)
+    characters *= _powers(_BASE, len(characters))
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(characters)])
+    inverse = _powers(pow(_BASE, -1, 1 << 64), len(sums))
+    tokens = np.sort((sums[stops] - sums[begins]) * inverse[begins])
+    found = []
+    for first in range(0, len(texts), _BATCH):
+        whole = np.repeat(np.arange(first, min(first + _BATCH, len(texts))), lengths[first : first + _BATCH] - 1)
+        cuts = np.arange(1, len(whole) + 1)
+        cuts -= np.searchsorted(whole, whole)
+        starts, middles, ends = begins[whole], begins[whole] + cuts, stops[whole]
+        left = np.flatnonzero(_among((sums[middles] - sums[starts]) * inverse[starts], tokens))
+        middles, ends = middles[left], ends[left]
+        both = left[_among((sums[ends] - sums[middles]) * inverse[middles], tokens)]
+        found.append((whole[both], cuts[both]))
+    return np.concatenate([whole for whole, _ in found]), np.concatenate([cuts for _, cuts in found]), lengths
 
 
 def _powers(base: int, count: int) -> np.ndarray:
