@@ -118,7 +118,9 @@ async def test_bytes_held(device):
             before = bench.memory.nbytes
             allocate(bench.memory, bench.shared.caps, format, 64, 768, "weight")
             assert 0 <= bench.memory.nbytes - before - packed_bytes(format, 64, 768) <= 16
-            assert packed_bytes(format, 64, 768) <= 1.12 * 64 * quant.row_bytes(format, 768)  # near the file's size
+            assert packed_bytes(format, 64, 768) <= (1.1 if format == "q5_0" else 1.02) * 64 * quant.row_bytes(
+                format, 768
+            )  # near the file's size
 
 
 async def test_what_cannot_be_allocated(device):
