@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from local_llm.errors import ContextOverflow, CorruptModel, DownloadFailed, InvalidRequest, NotReady, UnsupportedModel
@@ -40,6 +41,7 @@ async def refused(llm, tiny, source, error, says):
         ({"llama.attention.head_count_kv": 3}, CorruptModel, "3 key-value heads"),
         ({"llama.embedding_length": 1 << 40}, CorruptModel, "embedding_length"),
         ({"llama.rope.scaling.type": "dynamic"}, UnsupportedModel, "dynamic"),
+        ({"llama.expert_count": 8}, UnsupportedModel, "mixture of experts"),
         ({"tokenizer.ggml.pre": "martian"}, UnsupportedModel, "martian"),
     ],
 )
@@ -49,6 +51,11 @@ async def test_metadata(llm, tiny, change, error, says):
 
 async def test_a_missing_tensor(llm, tiny):
     await refused(llm, tiny, rewritten(tiny, without=["blk.1.attn_k.weight"]), CorruptModel, "attn_k.*missing")
+
+
+async def test_a_bias_that_the_family_does_not_know(llm, tiny):
+    bias = {"blk.0.ffn_down.bias": store(np.zeros(64, np.float32), "F32")}
+    await refused(llm, tiny, rewritten(tiny, tensors=bias), UnsupportedModel, r"blk\.0\.ffn_down\.bias.*llama")
 
 
 async def test_a_file_cut_short(llm, tiny):

@@ -55,7 +55,11 @@ def decode_blocks(format: str, blocks: np.ndarray) -> np.ndarray:
     elif format == "iq4_xs":
         upper = parts["scales"][:, 0] | parts["scales"][:, 1].astype(np.uint16) << 8
         lower = _columns(parts["scales"][:, 2:], 1, (0, 4), 15).reshape(-1, 8)
-        s = lower + 16 * (upper[:, None] >> np.arange(0, 16, 2, dtype=np.uint16) & 3).astype(np.float32) - np.float32(32)
+        s = (
+            lower
+            + 16 * (upper[:, None] >> np.arange(0, 16, 2, dtype=np.uint16) & 3).astype(np.float32)
+            - np.float32(32)
+        )
         values = d * s[..., None] * IQ4_VALUES[_columns(parts["low"], 16, (0, 4), 15).astype(int)].reshape(-1, 8, 32)
     elif format in ("q4_k", "q5_k"):
         scales, mins = _scales_and_mins(parts["scales"])

@@ -66,3 +66,8 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]  # in the files' order
     size: int  # bytes of all files
     converted: bool
+
+    @property
+    def architecture(self) -> str:
+        """`general.architecture`; empty where there is none."""
+        return str(self.metadata.get("general.architecture", ""))

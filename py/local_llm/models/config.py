@@ -70,6 +70,8 @@ def read_config(
         raise CorruptModel(f"{name}: {heads} query heads cannot share {kv_heads} key-value heads evenly.")
     if meta.integer("attention.value_length", head_width, most=1024) != head_width:
         raise UnsupportedModel(f"{name}: keys and values of different width are not supported.")
+    if "expert_count" in meta and meta.integer("expert_count", least=0):
+        raise UnsupportedModel(f"{name} is a mixture of experts, which is not supported.", remedy="Use a dense model.")
     if head_width % 4 or not 16 <= head_width <= 256:
         raise UnsupportedModel(f"{name}: heads are {head_width} wide; multiples of 4 from 16 to 256 are supported.")
     context, layers = meta.integer("context_length"), meta.integer("block_count", most=1024)

@@ -80,7 +80,11 @@ class Target:
 
 
 def check(checkpoint: Checkpoint, wanted: Sequence[Stack | Vector]) -> None:
-    """Every tensor is there, has the shape that the metadata implies and a type that we decode."""
+    """Every tensor is there, with the shape that the metadata implies and a type we decode; no bias is left over."""
+    known = {source.tensor for item in wanted for source in item.sources}
+    for name in checkpoint.tensors:
+        if name.endswith(".bias") and name not in known:
+            raise UnsupportedModel(f"{checkpoint.name}: the bias '{name}' has no place in {checkpoint.architecture}.")
     for item in wanted:
         for source in item.sources:
             _check(checkpoint, source, VECTOR_FORMATS if isinstance(item, Vector) else FORMATS)
