@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 import pytest
 import tokenizers
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
-from local_llm.errors import CorruptModel, InvalidRequest, UnsupportedModel
+from local_llm.errors import CorruptModel, InvalidRequest, LocalLLMError, UnsupportedModel
 from local_llm.native.tokenizer import open_tokenizer
 from local_llm.text.dialogue import Dialogue, open_dialogue
 from local_llm.text.folder import TokenizerFiles
@@ -266,3 +269,26 @@ def test_merges_cannot_make_a_control_token():
     codec = wait(open_dialogue("folder", files, open_tokenizer)).codec
     assert codec.encode("ab", special=False) == [0, 1]
     assert codec.encode("ab", special=True) == [2]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 10**12) | st.text(max_size=3) | st.floats(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = ("type", "vocab", "merges", "unk_id", "unk_token", "byte_fallback")
+SOUND = {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "<s>": 3}, "merges": ["a b"]}
+
+
+@settings(deadline=5000, max_examples=300)
+@given(
+    st.dictionaries(st.sampled_from(KEYS), JSON, max_size=2),
+    st.dictionaries(st.sampled_from(("added_tokens", "post_processor", "pre_tokenizer", "decoder")), JSON, max_size=2),
+    st.dictionaries(st.sampled_from(("bos_token", "eos_token", "chat_template", "add_bos_token")), JSON, max_size=2),
+)
+def test_any_file_gives_a_dialogue_or_a_typed_error(model, rest, config):
+    whole = {"version": "1.0", "model": SOUND | model, **rest}
+    with suppress(LocalLLMError):
+        files = TokenizerFiles(json.dumps(whole).encode(), config)
+        found = wait(open_dialogue("folder", files, open_tokenizer))
+        found.chat_ids([{"role": "user", "content": "ab"}])

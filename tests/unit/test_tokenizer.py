@@ -13,7 +13,7 @@ from tokenizers import decoders, models, pre_tokenizers
 from local_llm.errors import CorruptModel, ModelError, UnsupportedModel
 from local_llm.native.tokenizer import open_tokenizer
 from local_llm.text.definition import tokenizer_json
-from local_llm.text.gguf_vocabulary import read_vocabulary
+from local_llm.text.gguf_vocabulary import SPELLINGS, read_vocabulary
 from local_llm.text.pretokenizers import BYTE_LEVEL
 from local_llm.text.tokenizer import TextCodec, whole_characters
 from tests.conftest import wait
@@ -241,12 +241,17 @@ VALUES = st.one_of(
     st.lists(st.floats(width=32), max_size=3).map(lambda numbers: np.array(numbers, np.float32)),
     st.just((np.array([1]), np.array([True]))),
 )
-KEYS = ("model", "pre", "tokens", "merges", "token_type", "add_bos_token", "bos_token_id", "eot_token_id")
+KEYS = (
+    *("model", "pre", "tokens", "merges", "token_type", "scores", "precompiled_charsmap", "normalizer.lowercase"),
+    *("add_bos_token", "add_eos_token", "add_space_prefix", "remove_extra_whitespaces"),
+    *("bos_token_id", "eot_token_id", "unknown_token_id", "cls_token_id", "seperator_token_id"),
+)
 
 
 @settings(deadline=5000)
-@given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=3))
-def test_any_metadata_gives_a_json_or_a_typed_error(changes):
+@given(st.sampled_from(list(SPELLINGS)), st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=3))
+def test_any_metadata_gives_a_json_or_a_typed_error(model, changes):
+    changes = {"model": model, "scores": np.zeros(len(tiny_tokens()), np.float32)} | changes
     with suppress(ModelError):
         json.loads(tokenizer_json(METADATA | {f"tokenizer.ggml.{key}": value for key, value in changes.items()}))
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from local_llm.text.gguf_vocabulary import model_of, read_scores, read_texts, read_vocabulary, wrong
+from local_llm.text.gguf_vocabulary import model_of, read_flag, read_scores, read_texts, read_vocabulary, wrong
 from local_llm.text.merges import checked_merges, merges_of_scores
 from local_llm.text.pretokenizers import byte_level
 from local_llm.text.vocabulary import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, Vocabulary
@@ -43,7 +43,7 @@ def tokenizer_json(metadata: Mapping[str, Any], name: str = "the file", vocabula
     if model == "gpt2":
         return _byte_level(name, metadata, vocabulary)
     if model == "bert":
-        return _word_piece(metadata, vocabulary)
+        return _word_piece(name, metadata, vocabulary)
     if model == "t5":
         return _unigram(name, metadata, vocabulary)
     return _sentence_piece(name, metadata, vocabulary)
@@ -173,10 +173,10 @@ def _unigram(name: str, metadata: Mapping[str, Any], vocabulary: Vocabulary) -> 
         texts[token] = _spelled(vocabulary, token)
     rules = [*_SINGLE_SPACES, _SPACE_TO_MARK, _replace("\u2581+\\z", ""), _PREFIX]
     table = metadata.get("tokenizer.ggml.precompiled_charsmap")
-    if table is not None and len(table):
-        raw = np.asarray(table)
-        if raw.dtype.kind not in "iu" or raw.itemsize != 1:
-            raise wrong(name, "precompiled_charsmap", "an array of bytes", str(raw.dtype))
+    if table is not None:
+        raw = table if isinstance(table, np.ndarray) else np.array(None)
+        if raw.ndim != 1 or raw.dtype.kind not in "iu" or raw.itemsize != 1:
+            raise wrong(name, "precompiled_charsmap", "an array of bytes", type(table).__name__)
         rules.insert(0, {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(raw.tobytes()).decode()})
     added = (added_token(token, texts[token]) for token in vocabulary.of_types(USER_DEFINED))
     unknown = vocabulary.of_types(UNKNOWN)
@@ -185,14 +185,14 @@ def _unigram(name: str, metadata: Mapping[str, Any], vocabulary: Vocabulary) -> 
     return json.dumps(top | {"model": model | {"vocab": list(zip(texts, scores, strict=True))}}).encode()
 
 
-def _word_piece(metadata: Mapping[str, Any], vocabulary: Vocabulary) -> bytes:
+def _word_piece(name: str, metadata: Mapping[str, Any], vocabulary: Vocabulary) -> bytes:
     known = _known(vocabulary, NORMAL, USER_DEFINED)
     unknown = vocabulary.of_types(UNKNOWN)
     cased = any("A" <= character <= "Z" for text in known for character in text)
-    lower = metadata.get("tokenizer.ggml.normalizer.lowercase", not cased)
-    accents = metadata.get("tokenizer.ggml.normalizer.strip_accents")
+    lower = read_flag(name, metadata, "normalizer.lowercase", not cased)
+    accents = read_flag(name, metadata, "normalizer.strip_accents", lower)  # BERT's own rule
     normalizer = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True}
-    normalizer |= {"strip_accents": accents, "lowercase": bool(lower)}
+    normalizer |= {"strip_accents": accents, "lowercase": lower}
     model = {
         "type": "WordPiece",
         "unk_token": vocabulary.tokens[unknown[0]] if unknown else "[UNK]",

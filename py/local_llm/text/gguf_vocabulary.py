@@ -68,8 +68,8 @@ def read_vocabulary(name: str, metadata: Mapping[str, Any]) -> Vocabulary:
     bos = ids["bos"] if ids["cls"] is None or model != "bert" else ids["cls"]
     types = _types(name, metadata, model, tokens, ids)
     control = control_tokens(tokens, types)
-    add_bos = _flag(name, metadata, "add_bos_token", bos_rule)
-    add_end = _flag(name, metadata, "add_eos_token", model == "t5") or _flag(
+    add_bos = read_flag(name, metadata, "add_bos_token", bos_rule)
+    add_end = read_flag(name, metadata, "add_eos_token", model == "t5") or read_flag(
         name, metadata, "add_sep_token", model == "bert"
     )
     eats = ()
@@ -159,7 +159,8 @@ def _special(name: str, metadata: Mapping[str, Any], key: str, count: int, defau
     return found
 
 
-def _flag(name: str, metadata: Mapping[str, Any], key: str, default: bool) -> bool:
+def read_flag(name: str, metadata: Mapping[str, Any], key: str, default: bool) -> bool:
+    """A truth value below tokenizer.ggml. Raises CorruptModel."""
     found = metadata.get(f"tokenizer.ggml.{key}", default)
     if not isinstance(found, bool):
         raise wrong(name, key, "true or false", repr(found)[:60])
