@@ -3,6 +3,8 @@
 Prompt and continuation go the way of prompts, then every token goes the way of decoding.
 """
 
+from itertools import cycle
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from tests.model.golden import NAMES, load_golden
 from tests.reference import tolerance
 from tests.reference.convert import tokenizer_metadata, write_converted
 from tests.reference.folders import encode_safetensors, write_json, write_shards, write_tokenizer
+from tests.reference.gguf_writer import restore, store
 
 FEATURES = ["qwen2", "qwen3", "gemma2", "gemma3", "olmo2", "mistral-window", "phi4-mini"]  # of kernels, all of them
 CONTEXT = {"phi4-mini": 128}  # its longrope then takes the factors for short contexts, as the reference does
@@ -40,6 +43,24 @@ async def test_gguf(llm, tmp_path, name):
 @pytest.mark.parametrize("name", FEATURES)
 async def test_the_kernels_for_gpus(gpu_llm, tmp_path, name):
     await compare(gpu_llm, gguf(tmp_path, name), name, steps=20)  # past the windows of 12 and 16
+
+
+async def test_biases_where_q_k_and_v_are_of_different_types(llm, tmp_path):
+    golden, kinds = load_golden("qwen2"), ["Q8_0", "Q4_1", "F16", "Q5_0", "Q4_0"]
+    path = write_converted(tmp_path / "mixed.gguf", golden.config, golden.weights, kinds)
+    types = cycle(kinds)
+    read = {
+        name: restore(store(values, next(types))) if values.ndim > 1 else values
+        for name, values in golden.weights.items()
+    }
+    plain = write_converted(tmp_path / "plain.gguf", golden.config, read, "F32")
+    await llm.init(str(plain))
+    wanted = await llm.logits(golden.ids)
+    await llm.init(str(path))
+    engine = llm._require().engine
+    assert len(engine._model.weights.matrices["blk.0.qkv"]) == 3
+    for got in (await engine.logits(golden.ids), await engine.logits(golden.ids[:8], 1)):
+        np.testing.assert_allclose(got, wanted[: len(got)], **tolerance.MODEL)
 
 
 @pytest.mark.parametrize("name", ["qwen2", "gemma3"])

@@ -6,7 +6,8 @@ Names of tensors come from the `gguf` package; permutation, 1 + w, and metadata 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +25,20 @@ def write_converted(
     path: Path,
     config: Mapping[str, Any],
     weights: Mapping[str, np.ndarray],
-    kind: str,
+    kinds: str | Sequence[str],
     extra: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a GGUF with matrices of type `kind` and `extra` metadata; the tokenizer is tiny.py's."""
+    """Write a GGUF with matrices of these types in turn, and `extra` metadata; the tokenizer is tiny.py's."""
+    types = cycle([kinds] if isinstance(kinds, str) else kinds)
     architecture = str(ARCHITECTURES.get(config["model_type"], config["model_type"]))
-    tensors = {name: _stored(value, kind) for name, value in converted(architecture, config, weights).items()}
+    tensors = {
+        name: store(value, next(types) if value.ndim > 1 else "F32")
+        for name, value in converted(architecture, config, weights).items()
+    }
     values = {"general.architecture": architecture, **tokenizer_metadata()}
     values |= {f"{architecture}.{key}": value for key, value in metadata(architecture, config).items()}
     tensors |= _rope_tensors(config)
     return write_gguf(path, values | dict(extra or {}), tensors)
-
-
-def _stored(value: np.ndarray, kind: str) -> Stored:
-    return store(value, kind if value.ndim > 1 else "F32")
 
 
 def tokenizer_metadata() -> dict[str, Any]:
