@@ -25,6 +25,10 @@ else:
             asyncio._set_running_loop(outer)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--soak", action="store_true", help="faults and repetitions in their long form")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
     """Tests are coroutines; no plugin is needed to run them on either host."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
+
+from local_llm.generate.engine import Outcome
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,34 @@ class Reply:
     elapsed: float
     time_to_first_token: float | None
     tokens_per_second: float | None
+
+
+def reply_of(model: str, prompt_tokens: int, outcome: Outcome, text: str) -> Reply:
+    """The reply that a generation has earned."""
+    timing = outcome.timing
+    return Reply(
+        text=text,
+        token_ids=tuple(outcome.token_ids),
+        usage=Usage(prompt_tokens, len(outcome.token_ids), outcome.cached_tokens),
+        finish_reason=outcome.finish_reason,
+        model=model,
+        elapsed=timing.elapsed,
+        time_to_first_token=timing.time_to_first_token,
+        tokens_per_second=timing.tokens_per_second,
+    )
+
+
+def told(reply: Reply) -> dict[str, Any]:
+    """What the event generation-end tells of a reply."""
+    return {
+        "finish_reason": reply.finish_reason,
+        "prompt_tokens": reply.usage.prompt_tokens,
+        "cached_tokens": reply.usage.cached_tokens,
+        "completion_tokens": reply.usage.completion_tokens,
+        "elapsed": reply.elapsed,
+        "time_to_first_token": reply.time_to_first_token,
+        "tokens_per_second": reply.tokens_per_second,
+    }
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ One model and one generation at a time; later callers wait in order, or get Busy
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -16,34 +17,19 @@ import numpy as np
 from local_llm import inspection
 from local_llm.errors import Busy, DeviceLost, InvalidRequest, LocalLLMError, NotReady
 from local_llm.events import Callback, Events
-from local_llm.formats.opening import Opened, open_checkpoint
+from local_llm.formats.opening import open_checkpoint
 from local_llm.generate.engine import Engine, Outcome, Request
 from local_llm.generate.sampler import Options, read_options
 from local_llm.generate.stats import Timing
 from local_llm.gpu.memory import Memory
 from local_llm.gpu.ports import Device, Host
-from local_llm.models.families import family_of
-from local_llm.models.model import Model, load
-from local_llm.quantization import Storage, storage_of
-from local_llm.reply import Chunk, Reply, Usage
+from local_llm.loaded import Loaded, Origin, build
+from local_llm.reply import Chunk, Reply, reply_of, told
 from local_llm.state import State
-from local_llm.text.dialogue import Dialogue, open_dialogue
-from local_llm.text.folder import TokenizerFiles
+
+MOST_LOSSES = 3  # of the device, one after the other, until a request gives up
 
 Stream = AsyncGenerator[Chunk, None]
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A model that is ready to answer."""
-
-    name: str
-    memory: Memory
-    model: Model
-    engine: Engine
-    dialogue: Dialogue
-    file_bytes: int
-    storage: Storage
 
 
 class LocalLLM:
@@ -53,7 +39,8 @@ class LocalLLM:
         self._host = host
         self._device: Device | None = None
         self._loaded: Loaded | None = None
-        self._leaving: Loaded | None = None
+        self._leaving: object = None  # lineage of the model that is being unloaded
+        self._interrupted = False
         self._loading: asyncio.Task[None] | None = None
         self._loading_source: object = None
         self._generation: asyncio.Task[None] | None = None
@@ -92,52 +79,45 @@ class LocalLLM:
     async def _load(self, source: Any, context_size: int | None, quantize: int | None) -> None:
         self.state.phase, self.state.progress, self.state.error = "loading", 0.0, None
         self.state.progress_text = "Opening"
-        memory: Memory | None = None
         name = str(source) if isinstance(source, str) else getattr(source, "name", "model")
         self._events.emit("loading", model=name)
         try:
             await self._free()
-            device = await self._open_device()
-            self._say(0.0, "Reading the header")
-            opened = await open_checkpoint(source, self._host.open_blobs, quantize)
-            memory = Memory(device)
-            self._loaded = await self._build(opened, memory, context_size)
+            self._loaded = await self._open(Origin(source, context_size, quantize))
         except BaseException as error:
-            if memory is not None:
-                self.state.peak_bytes = memory.peak
-                memory.close()
             if isinstance(error, asyncio.CancelledError):
                 self._left(name)
             else:
                 self._failed(error)
             raise
-        self.state.phase, self.state.model = "ready", self._loaded.name
+        self._arrived(self._loaded)
+
+    async def _open(self, origin: Origin) -> Loaded:
+        """A model on the device, or on a new one where that turns out to be lost. Raises any LocalLLMError."""
+        for losses in count(1):
+            memory = Memory(await self._open_device())
+            try:
+                self._say(0.0, "Reading the header")
+                opened = await open_checkpoint(origin.source, self._host.open_blobs, origin.quantize)
+                return await build(self._host, opened, memory, origin, self._say)
+            except BaseException as error:
+                self.state.peak_bytes = memory.peak
+                memory.close()
+                if not isinstance(error, DeviceLost) or losses > MOST_LOSSES:
+                    raise
+                self._device = None
+        raise AssertionError("counting does not end")
+
+    def _arrived(self, loaded: Loaded, **more: bool) -> None:
+        self.state.phase, self.state.model = "ready", loaded.name
         self._say(1.0, "Ready")
-        self.state.gpu_bytes = memory.nbytes
-        self._events.emit("ready", model=self._loaded.name)
+        self.state.gpu_bytes = loaded.memory.nbytes
+        self._events.emit("ready", model=loaded.name, **more)
 
     async def _open_device(self) -> Device:
         if self._device is None:
             self._device = await self._host.open_device()
         return self._device
-
-    async def _build(self, opened: Opened, memory: Memory, context_size: int | None) -> Loaded:
-        checkpoint, blobs = opened.checkpoint, opened.blobs
-        family = family_of(checkpoint.name, checkpoint.metadata.get("general.architecture"))
-        words = TokenizerFiles(**vars(opened.texts)) if opened.texts else checkpoint.metadata
-        dialogue = await open_dialogue(checkpoint.name, words, self._host.open_tokenizer)
-        started = self._host.clock()
-
-        def arrived(done: int, total: int) -> None:
-            rate = done / max(self._host.clock() - started, 1e-3)
-            self._say(0.98 * done / max(total, 1), "Loading weights", done, total, rate)
-
-        model = await load(family, checkpoint, blobs, memory, context_size, arrived)
-        self._say(0.98, "Compiling kernels")
-        engine = Engine(model, self._host.clock)
-        await engine.prepare()
-        name = inspection.short_name(checkpoint.name)
-        return Loaded(name, memory, model, engine, dialogue, blobs.size, storage_of(checkpoint))
 
     def _say(self, progress: float, text: str, done: int = 0, total: int = 0, rate: float = 0.0) -> None:
         self.state.progress = max(self.state.progress, progress)
@@ -177,12 +157,12 @@ class LocalLLM:
         loaded = self._loaded
         if loaded is None:
             return
-        self._leaving = loaded  # requests that wait for a turn give up
-        loaded.engine.interrupt()
+        self._leaving = loaded.lineage  # requests that wait for a turn give up
+        self.interrupt()
         async with self._turn:
-            if self._loaded is not loaded:
+            if self._loaded is None or self._loaded.lineage is not loaded.lineage:
                 return
-            self._loaded = self._leaving = None
+            loaded, self._loaded, self._leaving = self._loaded, None, None
             loaded.memory.close()
             self._left(loaded.name, "loading" if self.state.phase == "loading" else "empty")
 
@@ -215,9 +195,9 @@ class LocalLLM:
         Returns a Reply, or with stream=True an async generator of Chunks; closing it stops the GPU work.
         """
         loaded = self._require()
-        told = {"tools": options.pop("tools", None), "options": options.pop("template_options", None)}
+        asked = {"tools": options.pop("tools", None), "options": options.pop("template_options", None)}
         checked = read_options(options)
-        return await self._answer(loaded, loaded.dialogue.chat_ids(messages, **told), checked, stream, when_busy)
+        return await self._answer(loaded, loaded.dialogue.chat_ids(messages, **asked), checked, stream, when_busy)
 
     async def complete(
         self, prompt: str | Sequence[int], *, stream: bool = False, when_busy: str = "wait", **options: Any
@@ -232,7 +212,7 @@ class LocalLLM:
         """Teacher forcing: float32 [T, V]; row t holds the scores of the token that follows token_ids[t]."""
         ids = [int(token) for token in token_ids]
         async with self._turn:
-            return await self._require().engine.logits(ids)
+            return await self._survive(self._require(), lambda engine: engine.logits(ids))
 
     async def embed(self, texts: str | Sequence[str], *, pooling: str | None = None) -> np.ndarray:
         """float32 [N, D]: a vector of length 1 for each text.
@@ -244,9 +224,7 @@ class LocalLLM:
         wanted = [texts] if isinstance(texts, str) else list(texts)
         ids = [loaded.dialogue.embedding_ids(text) for text in wanted]
         async with self._turn:
-            if self._loaded is not loaded:
-                raise NotReady("The model was unloaded while this request waited.")
-            return await loaded.engine.embed(ids, pooling)
+            return await self._survive(self._still(loaded), lambda engine: engine.embed(ids, pooling))
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text as `complete` would see it."""
@@ -254,6 +232,7 @@ class LocalLLM:
 
     def interrupt(self) -> None:
         """Stop the running generation; what was generated stays. Without one, does nothing."""
+        self._interrupted = True  # what is being recovered ends as well
         if self._loaded is not None:
             self._loaded.engine.interrupt()
 
@@ -288,7 +267,7 @@ class LocalLLM:
         finally:
             if not task.done():
                 if self._generation is task:
-                    loaded.engine.interrupt()
+                    self.interrupt()
                     await asyncio.wait([task])
                 else:
                     task.cancel()
@@ -298,10 +277,9 @@ class LocalLLM:
     ) -> None:
         try:
             async with self._turn:
-                if self._loaded is not loaded or self._leaving is loaded:
-                    raise NotReady("The model was unloaded while this request waited.")
+                loaded = self._still(loaded)
                 self._generation = asyncio.current_task()
-                self.state.generating = True
+                self.state.generating, self._interrupted = True, False
                 loaded.engine.begin()
                 try:
                     await self._run(loaded, ids, options, queue.put_nowait)
@@ -309,7 +287,7 @@ class LocalLLM:
                     self.state.generating = False
                     self._generation = None
         except Exception as error:
-            if isinstance(error, DeviceLost):
+            if isinstance(error, DeviceLost) or self.state.phase == "loading":
                 self._failed(error)
             else:
                 self._tell(error)
@@ -321,48 +299,61 @@ class LocalLLM:
         stop_ids = frozenset() if options.ignore_eos else loaded.dialogue.stop_ids
         request = Request(tuple(ids), options.max_tokens, stop_ids, options.sampling, options.seed)
         self._events.emit("generation-start", prompt_tokens=len(ids))
-        async with aclosing(loaded.engine.generate(request, outcome)) as steps:
-            async for fresh in steps:
-                delta = reader.feed(fresh)
-                if delta:
-                    put(Chunk(delta, reader.text, len(outcome.token_ids)))
-                    self._events.emit("token", delta=delta, token_count=len(outcome.token_ids))
-                if reader.stopped:
-                    outcome.finish_reason = "stop"
-                    break
+
+        async def work(engine: Engine) -> None:
+            outcome.finish_reason = ""
+            answered = tuple(outcome.token_ids)
+            rest = replace(request, prompt=request.prompt + answered, answered=len(answered))
+            async with aclosing(engine.generate(rest, outcome)) as steps:
+                async for fresh in steps:
+                    delta = reader.feed(fresh)
+                    if delta:
+                        put(Chunk(delta, reader.text, len(outcome.token_ids)))
+                        self._events.emit("token", delta=delta, token_count=len(outcome.token_ids))
+                    if reader.stopped:
+                        outcome.finish_reason = "stop"
+                        break
+
+        await self._survive(loaded, work, lambda: len(outcome.token_ids))
         rest = reader.finish()
-        reply = self._reply(loaded, ids, outcome, reader.text)
+        reply = reply_of(loaded.name, len(ids), outcome, reader.text)
+        self.state.statistics.add(reply, self._host.clock())
+        self.state.generating = False  # whoever hears of the end finds the status in step with it
+        self._events.emit("generation-end", **told(reply))
         put(Chunk(rest, reader.text, len(outcome.token_ids), True, reply))
 
-    def _reply(self, loaded: Loaded, ids: Sequence[int], outcome: Outcome, text: str) -> Reply:
-        timing = outcome.timing
-        statistics = self.state.statistics
-        statistics.generations += 1
-        statistics.tokens += len(outcome.token_ids)
-        statistics.seconds += timing.elapsed
-        statistics.last_at = self._host.clock()
-        reply = Reply(
-            text=text,
-            token_ids=tuple(outcome.token_ids),
-            usage=Usage(len(ids), len(outcome.token_ids), outcome.cached_tokens),
-            finish_reason=outcome.finish_reason,
-            model=loaded.name,
-            elapsed=timing.elapsed,
-            time_to_first_token=timing.time_to_first_token,
-            tokens_per_second=timing.tokens_per_second,
-        )
-        self.state.generating = False  # whoever hears of the end finds the status in step with it
-        self._events.emit(
-            "generation-end",
-            finish_reason=reply.finish_reason,
-            prompt_tokens=reply.usage.prompt_tokens,
-            cached_tokens=reply.usage.cached_tokens,
-            completion_tokens=reply.usage.completion_tokens,
-            elapsed=reply.elapsed,
-            time_to_first_token=reply.time_to_first_token,
-            tokens_per_second=reply.tokens_per_second,
-        )
-        return reply
+    async def _survive(
+        self, loaded: Loaded, work: Callable[[Engine], Awaitable[Any]], progress: Callable[[], int] = lambda: 0
+    ) -> Any:
+        """What `work` returns; where the device is lost meanwhile, the model is loaded anew and the work done again.
+
+        Raises DeviceLost where that happens MOST_LOSSES times while `progress` stands still.
+        """
+        losses, reached = 0, progress()
+        while True:
+            try:
+                return await work(loaded.engine)
+            except DeviceLost:
+                losses, reached = losses + 1 if progress() == reached else 1, progress()
+                if losses > MOST_LOSSES:
+                    raise
+                loaded = await self._revive(loaded)
+
+    async def _revive(self, lost: Loaded) -> Loaded:
+        """The same model on a new device."""
+        self._device = None
+        lost.memory.close()
+        self.state.phase, self.state.progress, self.state.gpu_bytes = "loading", 0.0, 0
+        self._events.emit("loading", model=lost.name, recovering=True)
+        try:
+            self._loaded = replace(await self._open(lost.origin), lineage=lost.lineage)
+        except BaseException:
+            self._loaded = None
+            raise
+        if self._interrupted:
+            self._loaded.engine.interrupt()
+        self._arrived(self._loaded, recovering=True)
+        return self._loaded
 
     # Looking
 
@@ -370,6 +361,13 @@ class LocalLLM:
         if self._loaded is None:
             raise NotReady("No model is loaded.")
         return self._loaded
+
+    def _still(self, loaded: Loaded) -> Loaded:
+        """The model that a request was made for, by now perhaps on a new device."""
+        held = self._loaded
+        if held is None or held.lineage is not loaded.lineage or held.lineage is self._leaving:
+            raise NotReady("The model was unloaded while this request waited.")
+        return held
 
     def on(self, event: str, callback: Callback) -> Callable[[], None]:
         """Hear events (local_llm.events.NAMES); returns the function that ends it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from local_llm.reply import Reply
+
 
 @dataclass
 class Statistics:
@@ -13,6 +15,13 @@ class Statistics:
     tokens: int = 0
     seconds: float = 0.0
     last_at: float | None = None
+
+    def add(self, reply: Reply, now: float) -> None:
+        """One more generation; now: the host's clock."""
+        self.generations += 1
+        self.tokens += reply.usage.completion_tokens
+        self.seconds += reply.elapsed
+        self.last_at = now
 
 
 @dataclass

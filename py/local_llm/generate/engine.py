@@ -11,12 +11,13 @@ import math
 import struct
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
-from local_llm.errors import ContextOverflow, InvalidRequest
+from local_llm.errors import ContextOverflow, DeviceLost, InvalidRequest
 from local_llm.generate.embedding import embed_ids
 from local_llm.generate.stats import Timing
 from local_llm.gpu.kernel import Call
@@ -46,13 +47,17 @@ SEEN_IN_PROMPT = 1 << 31
 
 @dataclass(frozen=True)
 class Request:
-    """One generation. stop_ids end it and are not reported; seed is a u32."""
+    """One generation. stop_ids end it and are not reported; seed is a u32.
+
+    answered: how many ids at the prompt's end are of an answer that goes on; they count as generated.
+    """
 
     prompt: tuple[int, ...]
     max_tokens: int
     stop_ids: frozenset[int]
     sampling: SamplingParams = field(default_factory=SamplingParams)
     seed: int = 0
+    answered: int = 0
 
 
 @dataclass
@@ -124,20 +129,23 @@ class Engine:
     async def generate(self, request: Request, outcome: Outcome) -> AsyncGenerator[list[int]]:
         """Yield ids as they come, in order. Closing the generator stops the GPU work."""
         self._check(request.prompt)
-        outcome.timing.start()
         self._begin(request)
         pending: deque[tuple[int, Awaitable[bytes]]] = deque()
-        outcome.cached_tokens = await self._prefill(request)
+        if request.answered:
+            await self._prefill(request)
+        else:
+            outcome.timing.start()
+            outcome.cached_tokens = await self._prefill(request)
         if self._stop:
             outcome.finish_reason = "interrupted"
             return
-        room = self._model.context - len(request.prompt) + 1
+        room = self._model.context - len(request.prompt) + request.answered + 1
         goal = min(request.max_tokens, room)
         queued = 1
         pending.append(self._read(0, 1))
         try:
             while pending:
-                queued = self._queue_ahead(request, pending, queued, goal)
+                queued = self._queue_ahead(request, pending, queued, goal - request.answered)
                 ids = await self._next(pending, outcome)
                 fresh, ended = self._accept(request, outcome, ids, goal)
                 if fresh:
@@ -145,10 +153,11 @@ class Engine:
                 if ended:
                     return
         finally:
-            self._held = [*request.prompt, *outcome.token_ids[:-1]]
+            self._held = [*request.prompt, *outcome.token_ids[request.answered : -1]]
             outcome.finish_reason = outcome.finish_reason or "interrupted"
             for _, waiting in pending:
-                await waiting
+                with suppress(DeviceLost):
+                    await waiting
 
     def _accept(self, request: Request, outcome: Outcome, ids: list[int], goal: int) -> tuple[list[int], bool]:
         """The ids to report, and whether the generation is over."""
@@ -170,7 +179,9 @@ class Engine:
         self._device.write(self._sampler.sampling.handle, pack_sampling(request.sampling))
         if _penalises(request.sampling):
             counts = np.zeros(self._model.config.vocab, "<u4")
-            counts[list(request.prompt)] = SEEN_IN_PROMPT
+            asked = len(request.prompt) - request.answered
+            counts[list(request.prompt[:asked])] = SEEN_IN_PROMPT
+            np.add.at(counts, list(request.prompt[asked:]), 1)
             self._device.write(self._sampler.counts.handle, counts.tobytes())
 
     def _queue_ahead(

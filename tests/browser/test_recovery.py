@@ -1,0 +1,59 @@
+"""The GPU device is destroyed in the middle of generations: every stream completes, with the undisturbed text."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.stage import serve_models
+
+STORY = """async (times) => {
+    const make = GPUDevice.prototype.createCommandEncoder;
+    let device = null;
+    GPUDevice.prototype.createCommandEncoder = function (...words) { device = this; return make.apply(this, words); };
+    try {
+        await llm.init('tiny/tiny.gguf');
+        const hi = [{ role: 'user', content: 'Hi' }];
+        const options = { maxTokens: 150, temperature: 0, ignoreEos: true };
+        const calm = (await llm.chat(hi, options)).text;
+        const told = [];
+        const hear = ({ type, detail }) => told.push([type.slice('local-llm:'.length), Boolean(detail.recovering)]);
+        for (const name of ['loading', 'ready', 'error', 'generation-end']) addEventListener(`local-llm:${name}`, hear);
+        const same = [];
+        for (let n = 0; n < times; n++) {
+            const lost = device;
+            let left = 1 + (7 * n) % 40; // tokens until the device goes
+            const strike = () => { if (--left === 0) device.destroy(); };
+            addEventListener('local-llm:token', strike);
+            let last = null;
+            for await (const chunk of await llm.chat(hi, { ...options, stream: true })) last = chunk;
+            removeEventListener('local-llm:token', strike);
+            same.push(last.text === calm && last.finishReason === 'length' && device !== lost);
+        }
+        for (const name of ['loading', 'ready', 'error', 'generation-end']) removeEventListener(`local-llm:${name}`, hear);
+        const { gpuBytes, isReady } = llm.getStatus();
+        await llm.unload();
+        return { same, told: told.slice(0, 3), errors: told.filter(([name]) => name === 'error').length, isReady,
+                 held: gpuBytes > 0, left: llm.getStatus().gpuBytes };
+    } finally {
+        GPUDevice.prototype.createCommandEncoder = make;
+    }
+}"""
+
+
+@pytest.fixture
+def tiny(page, server, tmp_path):
+    serve_models(server, tmp_path)
+    yield
+    page.evaluate("() => llm.unload()")
+
+
+def test_streams_survive_a_destroyed_device(page, tiny, request):
+    times = 20 if request.config.getoption("--soak") else 3
+    assert page.evaluate(STORY, times) == {
+        "same": [True] * times,
+        "told": [["loading", True], ["ready", True], ["generation-end", False]],
+        "errors": 0,
+        "isReady": True,
+        "held": True,
+        "left": 0,
+    }
