@@ -17,8 +17,8 @@ import numpy as np
 from tests.model.tiny import tiny_metadata
 from tests.reference.gguf_writer import Stored, store, write_gguf
 
-ARCHITECTURES = {"mistral": "llama", "gemma3_text": "gemma3", "olmo3": "olmo2"}
-_PERMUTED = {"llama", "granite", "smollm3"}
+ARCHITECTURES = {"mistral": "llama", "gemma3_text": "gemma3", "olmo3": "olmo2", "ministral3": "mistral3"}
+_PERMUTED = {"llama", "granite", "smollm3", "mistral3"}
 
 
 def write_converted(
@@ -106,6 +106,8 @@ def metadata(architecture: str, config: Mapping[str, Any]) -> dict[str, Any]:
         values["rope.scaling.type"] = "yarn"
         values["rope.scaling.factor"] = rope["factor"]
         values["rope.scaling.original_context_length"] = original
+        if rope.get("mscale_all_dim"):
+            values["rope.scaling.yarn_log_multiplier"] = rope["mscale_all_dim"]
     if rope.get("rope_type") == "longrope":
         values["rope.scaling.original_context_length"] = original
         factor = config["max_position_embeddings"] / original

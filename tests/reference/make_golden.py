@@ -44,6 +44,7 @@ LLAMA3 = {
     "original_max_position_embeddings": 64,
 }
 YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 64}
+MINISTRAL = {**YARN, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.1}
 LONGROPE = {
     "rope_type": "longrope",
     "rope_theta": 10000.0,
@@ -77,6 +78,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma2": ("Gemma2", {**GEMMA, "num_hidden_layers": 3}),
     "gemma3": ("Gemma3Text", {**GEMMA, "num_hidden_layers": 7}),
     "olmo2": ("Olmo2", {}),
+    "ministral3": ("Ministral3", {"head_dim": 32, "rope_parameters": MINISTRAL}),
     "olmo3": ("Olmo3", {"num_hidden_layers": 4, "sliding_window": 16, "rope_parameters": YARN}),
     "ernie4_5": ("Ernie4_5", {"head_dim": 16, "tie_word_embeddings": True}),
     "exaone4": ("Exaone4", {"num_hidden_layers": 4, "sliding_window": 16, "tie_word_embeddings": True}),

@@ -14,6 +14,7 @@ ARCHITECTURES = {  # model_type → general.architecture, where they differ
     "mistral": "llama",
     "gemma3_text": "gemma3",
     "olmo3": "olmo2",
+    "ministral3": "mistral3",
 }
 
 _PREFIXES = re.compile(r"^(?:(?:model\.)?language_model\.(?:model\.)?|bert\.|model\.|transformer\.)")
@@ -152,14 +153,26 @@ def _rope(config: Mapping[str, Any]) -> dict[str, Any]:
         rope = rope["full_attention"]
     values |= {key: rope[name] for name, key in _ROPE.items() if rope.get(name) is not None}
     kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind == "yarn" and rope.get("attention_factor"):  # GGUF's multiplies what the factor implies, theirs replaces it
-        values["rope.scaling.attn_factor"] = rope["attention_factor"] / (1 + 0.1 * math.log(rope["factor"]))
+    if kind == "yarn":
+        values |= _yarn_magnitude(rope)
     values["rope.scaling.type"] = {"default": "none", "su": "longrope"}.get(kind, kind)
     if config.get("original_max_position_embeddings"):
         values["rope.scaling.original_context_length"] = config["original_max_position_embeddings"]
     if config.get("no_rope_layers"):
         values["rope.pattern"] = [bool(turns) for turns in config["no_rope_layers"]]
     return values
+
+
+def _yarn_magnitude(rope: Mapping[str, Any]) -> dict[str, Any]:
+    """GGUF's attn_factor multiplies the magnitude that YaRN's factor implies; Hugging Face's replaces it."""
+    implied = 1 + 0.1 * math.log(rope["factor"])
+    if rope.get("attention_factor"):
+        return {"rope.scaling.attn_factor": rope["attention_factor"] / implied}
+    own, taken = rope.get("mscale"), rope.get("mscale_all_dim")
+    if own and taken:
+        ratio = (1 + 0.1 * own * math.log(rope["factor"])) / (1 + 0.1 * taken * math.log(rope["factor"]))
+        return {"rope.scaling.attn_factor": ratio / implied}
+    return {}
 
 
 def _windows(config: Mapping[str, Any]) -> dict[str, Any]:

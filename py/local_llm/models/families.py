@@ -14,6 +14,7 @@ from local_llm.models import (
     gemma3,
     granite,
     llama,
+    mistral3,
     olmo2,
     phi3,
     qwen2,
@@ -24,6 +25,7 @@ from local_llm.models.model import Family
 
 FAMILIES = {
     "llama": llama,
+    "mistral3": mistral3,
     "qwen2": qwen2,
     "qwen3": qwen3,
     "phi3": phi3,
