@@ -14,7 +14,16 @@ from tests.reference.convert import tokenizer_metadata, write_converted
 from tests.reference.folders import encode_safetensors, write_json, write_shards, write_tokenizer
 from tests.reference.gguf_writer import restore, store
 
-FEATURES = ["qwen2", "qwen3", "gemma2", "gemma3", "olmo2", "mistral-window", "phi4-mini"]  # of kernels, all of them
+FEATURES = [
+    "qwen2",
+    "qwen3",
+    "gemma2",
+    "gemma3",
+    "olmo2",
+    "mistral-window",
+    "phi4-mini",
+    "lfm2",
+]  # of kernels, all of them
 CONTEXT = {"phi4-mini": 128}  # its longrope then takes the factors for short contexts, as the reference does
 
 
@@ -63,12 +72,15 @@ async def test_biases_where_q_k_and_v_are_of_different_types(llm, tmp_path):
         np.testing.assert_allclose(got, wanted[: len(got)], **tolerance.MODEL)
 
 
-@pytest.mark.parametrize("name", ["qwen2", "gemma3"])
+@pytest.mark.parametrize("name", ["qwen2", "gemma3", "lfm2"])
 async def test_greedy_continuation(llm, tmp_path, name):
+    """The prompt's beginning is in the cache from a request before."""
     golden = load_golden(name)
     await llm.init(str(gguf(tmp_path, name)))
+    await llm.complete(golden.ids[:30], max_tokens=1, ignore_eos=True)
     reply = await llm.complete(golden.ids[:40], max_tokens=8, ignore_eos=True)
     assert list(reply.token_ids) == golden.ids[40:]
+    assert reply.usage.cached_tokens == 30
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -32,7 +32,7 @@ def write_converted(
     types = cycle([kinds] if isinstance(kinds, str) else kinds)
     architecture = str(ARCHITECTURES.get(config["model_type"], config["model_type"]))
     tensors = {
-        name: store(value, next(types) if value.ndim > 1 else "F32")
+        name: store(value, next(types) if value.ndim > 1 and ".conv." not in name else "F32")
         for name, value in converted(architecture, config, weights).items()
     }
     values = {"general.architecture": architecture, **tokenizer_metadata()}
@@ -62,7 +62,7 @@ def converted(architecture: str, config: Mapping[str, Any], weights: Mapping[str
             value = _permute(value, config.get("num_key_value_heads", heads))
         if architecture.startswith("gemma") and "norm" in name:
             value = value + 1
-        tensors[new] = value
+        tensors[new] = value.squeeze(1) if value.ndim == 3 else value
     return tensors
 
 
@@ -86,6 +86,8 @@ def metadata(architecture: str, config: Mapping[str, Any]) -> dict[str, Any]:
         "attention.value_length": head_width,
     }
     plain = {
+        "norm_eps": "attention.layer_norm_rms_epsilon",
+        "conv_L_cache": "shortconv.l_cache",
         "rms_norm_eps": "attention.layer_norm_rms_epsilon",
         "layer_norm_eps": "attention.layer_norm_epsilon",
         "attn_logit_softcapping": "attn_logit_softcapping",
@@ -97,6 +99,9 @@ def metadata(architecture: str, config: Mapping[str, Any]) -> dict[str, Any]:
         "attention_multiplier": "attention.scale",
     }
     values |= {new: config[key] for key, new in plain.items() if config.get(key) is not None}
+    if architecture == "lfm2":
+        kv = config["num_key_value_heads"]
+        values["attention.head_count_kv"] = [0 if kind == "conv" else kv for kind in config["layer_types"]]
     rope = config.get("rope_parameters") or {}
     rope = rope.get("full_attention", rope)
     values["rope.freq_base"] = float(rope.get("rope_theta", 10000.0))

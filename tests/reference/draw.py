@@ -16,6 +16,8 @@ _GAINS = {
     "token_type_embeddings": 0.0,
     "o_proj": 2.0,
     "down_proj": 3.0,
+    "out_proj": 2.0,
+    "w2": 3.0,
     "lm_head": 6.0,
 }
 
@@ -39,4 +41,6 @@ def draw(
         size = final_norm if name == "model.norm.weight" else 1.0
         return np.float32(norm_center - 1 + size) + np.float32(0.2) * values
     gain = next((gain for part, gain in _GAINS.items() if part in name), 1.2)
+    if len(shape) == 3:
+        return values  # a convolution's taps
     return values * np.float32(gain / shape[1] ** 0.5 if gain else embedding)

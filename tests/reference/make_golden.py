@@ -55,6 +55,8 @@ LONGROPE = {
 LONG = {**LONGROPE, "partial_rotary_factor": 1.0}
 LONG |= {key: [*LONG[key], 9.0, 11.0] for key in ("short_factor", "long_factor")}
 GEMMA = {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 16}
+LFM2 = ["conv", "full_attention", "conv", "conv"]
+LFM2_FFN = {"block_multiple_of": 32, "tie_word_embeddings": True}
 GRANITE = {
     "embedding_multiplier": 6.0,
     "residual_multiplier": 0.4,
@@ -82,6 +84,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "olmo3": ("Olmo3", {"num_hidden_layers": 4, "sliding_window": 16, "rope_parameters": YARN}),
     "ernie4_5": ("Ernie4_5", {"head_dim": 16, "tie_word_embeddings": True}),
     "exaone4": ("Exaone4", {"num_hidden_layers": 4, "sliding_window": 16, "tie_word_embeddings": True}),
+    "lfm2": ("Lfm2", {"num_hidden_layers": 4, "intermediate_size": 120, "layer_types": LFM2, **LFM2_FFN}),
     "granite": ("Granite", {**GRANITE, "tie_word_embeddings": True}),
     "smollm3": ("SmolLM3", {"num_hidden_layers": 5, "tie_word_embeddings": True}),
 }

@@ -24,6 +24,7 @@ _TOP = {
     "embd": "token_embd",
     "norm": "output_norm",
     "lm_head": "output",
+    "embedding_norm": "token_embd_norm",
     "embeddings.word_embeddings": "token_embd",
     "embeddings.position_embeddings": "position_embd",
     "embeddings.token_type_embeddings": "token_types",
@@ -49,6 +50,17 @@ _BLOCK = {
     "mlp.up_proj": "ffn_up",
     "mlp.gate_up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
+    "operator_norm": "attn_norm",
+    "self_attn.q_layernorm": "attn_q_norm",
+    "self_attn.k_layernorm": "attn_k_norm",
+    "self_attn.out_proj": "attn_output",
+    "conv.conv": "shortconv.conv",
+    "conv.in_proj": "shortconv.in_proj",
+    "conv.out_proj": "shortconv.out_proj",
+    "ffn_norm": "ffn_norm",
+    "feed_forward.w1": "ffn_gate",
+    "feed_forward.w3": "ffn_up",
+    "feed_forward.w2": "ffn_down",
     "attention.self.query": "attn_q",
     "attention.self.key": "attn_k",
     "attention.self.value": "attn_v",
@@ -89,6 +101,8 @@ _PLAIN = {  # config.json's key → GGUF's, below the architecture
     "max_position_embeddings": "context_length",
     "context_window_size": "context_length",
     "rms_norm_eps": "attention.layer_norm_rms_epsilon",
+    "norm_eps": "attention.layer_norm_rms_epsilon",
+    "conv_L_cache": "shortconv.l_cache",
     "layer_norm_eps": "attention.layer_norm_epsilon",
     "attn_logit_softcapping": "attn_logit_softcapping",
     "final_logit_softcapping": "final_logit_softcapping",
@@ -125,6 +139,10 @@ def metadata(config: Mapping[str, Any]) -> dict[str, Any]:
     kind = str(config.get("model_type", ""))
     values: dict[str, Any] = {key: config[name] for name, key in _PLAIN.items() if config.get(name) is not None}
     values |= _rope(config) | _windows(config)
+    if "conv" in (config.get("layer_types") or ()):  # such layers have no heads, as GGUF says it
+        heads_of = {"conv": 0}
+        kinds = config["layer_types"]
+        values["attention.head_count_kv"] = [heads_of.get(kind, config["num_key_value_heads"]) for kind in kinds]
     heads, width = config.get("num_attention_heads"), config.get("hidden_size")
     head = config.get("head_dim") or (width // heads if isinstance(width, int) and isinstance(heads, int) else None)
     if isinstance(head, int):

@@ -15,10 +15,14 @@ _POOLINGS = ("last", "mean", "cls", "last")  # GGUF's numbers; 0 is none
 
 @dataclass(frozen=True)
 class Attention:
-    """How one layer attends. window: positions that a query sees, itself included (0: all)."""
+    """How one layer attends. window: positions that a query sees, itself included (0: all).
+
+    taps: positions that a short convolution sees which stands here in place of attention (0: attention it is).
+    """
 
     rope: Rope
     window: int = 0
+    taps: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,19 @@ class Config:
 
 
 def read_config(
-    checkpoint: Checkpoint, *, interleaved: bool = False, eps: str = "attention.layer_norm_rms_epsilon"
+    checkpoint: Checkpoint,
+    *,
+    interleaved: bool = False,
+    eps: str = "attention.layer_norm_rms_epsilon",
+    kv_heads: int | None = None,
 ) -> Config:
-    """The configuration of a model of Llama's shape; every layer attends alike. interleaved: see Rope. eps: its key."""
+    """The configuration of a model of Llama's shape; every layer attends alike. interleaved: see Rope. eps: its key.
+
+    kv_heads: how many there are, where the family reads it itself.
+    """
     name, meta = checkpoint.name, metadata_of(checkpoint)
     width, heads = meta.integer("embedding_length"), meta.integer("attention.head_count", most=4096)
-    kv_heads = meta.integer("attention.head_count_kv", heads, most=4096)
+    kv_heads = kv_heads or meta.integer("attention.head_count_kv", heads, most=4096)
     head_width = meta.integer("attention.key_length", width // heads or None, most=1024)
     if heads % kv_heads:
         raise CorruptModel(f"{name}: {heads} query heads cannot share {kv_heads} key-value heads evenly.")

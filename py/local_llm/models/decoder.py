@@ -20,18 +20,19 @@ def stacks(checkpoint: Checkpoint, config: Config) -> list[Stack | Vector]:
     """Everything but what a file may lack (an output matrix, biases) must be there."""
     d = config.width
     wanted: list[Stack | Vector] = [
-        _matrix("token_embd", config.vocab, d),
+        matrix("token_embd", config.vocab, d),
         Vector("output_norm", (Source("output_norm.weight", 1, d),), 1 / config.logit_divisor, config.norm_addend),
     ]
     if "output.weight" in checkpoint.tensors:
-        wanted.append(_matrix("output", config.vocab, d))
+        wanted.append(matrix("output", config.vocab, d))
     for layer in range(config.layers):
         b = f"blk.{layer}."
-        wanted += _norms(b, config) + _attention(b, checkpoint, config) + _feed_forward(b, checkpoint, config)
+        wanted += norms(b, config) + attention(b, checkpoint, config) + feed_forward_stacks(b, checkpoint, config)
     return wanted
 
 
-def _matrix(name: str, rows: int, cols: int) -> Stack:
+def matrix(name: str, rows: int, cols: int) -> Stack:
+    """A matrix that shares its input with no other."""
     return Stack(name, (Source(f"{name}.weight", rows, cols),))
 
 
@@ -39,19 +40,21 @@ def _bias(name: str, *sources: tuple[str, int]) -> Vector:
     return Vector(f"{name}.bias", tuple(Source(f"{tensor}.bias", 1, rows, optional=True) for tensor, rows in sources))
 
 
-def _norms(b: str, config: Config) -> list[Stack | Vector]:
+def norms(b: str, config: Config) -> list[Stack | Vector]:
+    """All norms of the block whose names begin with b."""
     d, e = config.width, config.head_width
     names = ["attn_norm", "ffn_norm"] if config.pre_norm else []
     names += ["post_attention_norm", "post_ffw_norm"] if config.post_norm else []
-    norms: list[tuple[str, tuple[Source, ...]]] = [(name, (Source(f"{b}{name}.weight", 1, d),)) for name in names]
+    wanted: list[tuple[str, tuple[Source, ...]]] = [(name, (Source(f"{b}{name}.weight", 1, d),)) for name in names]
     if config.qk_norm:
         widths = (e, e) if config.qk_norm == "head" else (config.q_rows, config.kv_rows)
         tensors = zip((b + "attn_q_norm.weight", b + "attn_k_norm.weight"), widths, strict=True)
-        norms.append(("qk_norm", tuple(Source(tensor, 1, width) for tensor, width in tensors)))
-    return [Vector(b + name, sources, addend=config.norm_addend) for name, sources in norms]
+        wanted.append(("qk_norm", tuple(Source(tensor, 1, width) for tensor, width in tensors)))
+    return [Vector(b + name, sources, addend=config.norm_addend) for name, sources in wanted]
 
 
-def _attention(b: str, checkpoint: Checkpoint, config: Config) -> list[Stack | Vector]:
+def attention(b: str, checkpoint: Checkpoint, config: Config) -> list[Stack | Vector]:
+    """A block's projections of attention, fused or not."""
     d, q, kv = config.width, config.q_rows, config.kv_rows
     parts = [(b + "attn_q", q), (b + "attn_k", kv), (b + "attn_v", kv)]
     if b + "attn_qkv.weight" in checkpoint.tensors:
@@ -59,19 +62,20 @@ def _attention(b: str, checkpoint: Checkpoint, config: Config) -> list[Stack | V
     return [
         Stack(b + "qkv", tuple(Source(f"{name}.weight", rows, d) for name, rows in parts)),
         _bias(b + "qkv", *parts),
-        _matrix(b + "attn_output", d, q),
+        matrix(b + "attn_output", d, q),
         _bias(b + "attn_output", (b + "attn_output", d)),
     ]
 
 
-def _feed_forward(b: str, checkpoint: Checkpoint, config: Config) -> list[Stack | Vector]:
+def feed_forward_stacks(b: str, checkpoint: Checkpoint, config: Config) -> list[Stack | Vector]:
+    """A block's gate, up and down, fused or not."""
     d, f = config.width, config.ffn_width
     parts = [(b + "ffn_gate", f), (b + "ffn_up", f)]
     up = checkpoint.tensors.get(b + "ffn_up.weight")
     if b + "ffn_gate.weight" not in checkpoint.tensors and up is not None and up.shape[0] == 2 * f:
         parts = [(b + "ffn_up", 2 * f)]
     gate_up = Stack(b + "gate_up", tuple(Source(f"{name}.weight", rows, d) for name, rows in parts))
-    return [gate_up, _matrix(b + "ffn_down", d, f)]
+    return [gate_up, matrix(b + "ffn_down", d, f)]
 
 
 def layers(model: Model, tokens: int) -> list[Call]:

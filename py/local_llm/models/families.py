@@ -13,6 +13,7 @@ from local_llm.models import (
     gemma2,
     gemma3,
     granite,
+    lfm2,
     llama,
     mistral3,
     olmo2,
@@ -37,6 +38,7 @@ FAMILIES = {
     "smollm3": smollm3,
     "ernie4_5": ernie4_5,
     "exaone4": exaone4,
+    "lfm2": lfm2,
     "bert": bert,
 }
 

@@ -56,6 +56,13 @@ class Metadata:
             raise self._wrong(key, "a list of positive numbers", values)
         return tuple(values.astype(float).tolist())
 
+    def integers(self, key: str, count: int, default: Sequence[int] | None = None) -> tuple[int, ...]:
+        """`count` whole numbers from 0 to 4096."""
+        values = np.asarray(self._get(key, () if default is None else default))
+        if values.shape != (count,) or values.dtype.kind not in "iu" or not ((values >= 0) & (values <= 4096)).all():
+            raise self._wrong(key, f"a list of {count} whole numbers from 0 to 4096", self._get(key, None))
+        return tuple(values.tolist())
+
     def flags(self, key: str, default: Sequence[bool]) -> tuple[bool, ...]:
         """One bool for each in default (one a layer); the file may say a number n instead: all but every n-th."""
         values = self._get(key, default)

@@ -113,7 +113,7 @@ async def load(
         weights=placed,
         shared=Shared(device.caps, memory.create(16, "step"), memory.create(16, "dummy")),
         heads=heads,
-        caches=tuple(_cache(each, memory) for each in heads),
+        caches=tuple(_cache(*each, config, memory) for each in zip(heads, config.attention, strict=True)),
         ropes=tuple(ropes[layer.rope] for layer in config.attention),
         scratch=_scratch(config, max_chunk, memory),
         tokens=memory.create(4 * max_chunk, "tokens"),
@@ -136,7 +136,8 @@ async def _rope_tables(checkpoint: Checkpoint, blobs: Blobs, config: Config, con
 
 def _heads(config: Config, layer: Attention, context: int, max_chunk: int) -> Heads:
     """A layer with a window keeps what a chunk of queries can see: window + max_chunk positions."""
-    slots = layer.window + max_chunk if layer.window else context
+    seen = layer.window or layer.taps
+    slots = seen + max_chunk if seen else context
     return Heads(
         heads=config.heads,
         kv_heads=config.kv_heads,
@@ -145,7 +146,7 @@ def _heads(config: Config, layer: Attention, context: int, max_chunk: int) -> He
         context=min(slots, context),
         interleaved=layer.rope.interleaved,
         scale=config.scale,
-        window=layer.window,
+        window=seen,
         softcap=config.score_cap,
         ring=slots < context,
         causal=config.causal,
@@ -154,7 +155,9 @@ def _heads(config: Config, layer: Attention, context: int, max_chunk: int) -> He
     )
 
 
-def _cache(heads: Heads, memory: Memory) -> Cache:
+def _cache(heads: Heads, layer: Attention, config: Config, memory: Memory) -> Cache:
+    if layer.taps:  # a convolution's inputs, f32 [slots, D], in the place of k
+        return Cache(memory.create(4 * heads.context * config.width, "kv cache"), memory.create(16, "kv cache"))
     nbytes = cache_bytes(heads)
     return Cache(memory.create(nbytes, "kv cache"), memory.create(nbytes, "kv cache"))
 

@@ -5,6 +5,7 @@ Bytes are streamed window by window in file order through one staging buffer and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -42,7 +43,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class Vector:
-    """Vectors (one row) of the file, one behind the other, as f32: each number becomes factor · number + addend."""
+    """Vectors (and small tables) of the file, one behind the other, as f32: a number n becomes factor · n + addend."""
 
     name: str
     sources: tuple[Source, ...]
@@ -97,7 +98,7 @@ def _check(checkpoint: Checkpoint, source: Source, formats: Collection[str]) -> 
         if source.optional:
             return
         raise CorruptModel(f"{name}: tensor '{source.tensor}' is missing.", remedy="Download the file again.")
-    found = tensor.shape if len(tensor.shape) > 1 else (1, *tensor.shape)
+    found = (math.prod(tensor.shape[:-1]), tensor.shape[-1])
     if found != (source.rows, source.cols):
         shape = (source.rows, source.cols)
         raise CorruptModel(f"{name}: tensor '{source.tensor}' has shape {found}, the metadata says {shape}.")
@@ -126,11 +127,11 @@ def place(
 
 
 def _place_vector(item: Vector, memory: Memory, targets: dict[str, Target]) -> Buffer:
-    buffer = allocate_vector(memory, sum(source.cols for source in item.sources), "weights")
+    buffer = allocate_vector(memory, sum(source.rows * source.cols for source in item.sources), "weights")
     first = 0
     for source in item.sources:
         targets[source.tensor] = Target(item, buffer, first)
-        first += source.cols
+        first += source.rows * source.cols
     return buffer
 
 
@@ -210,5 +211,7 @@ def _repack_slice(piece: Slice, raw: Buffer, target: Target) -> list[Call]:
         return repack_calls(place, raw, piece.offset, piece.first_block, piece.blocks, first, stored=stored, rows=rows)
     assert isinstance(wanted, Vector)
     assert piece.tensor.type.format
+    first += piece.first_block * piece.tensor.shape[-1]
+    count = piece.blocks * piece.tensor.shape[-1]
     numbers = {"factor": wanted.factor, "addend": wanted.addend}
-    return repack_vector(piece.tensor.type.format, raw, piece.offset, place, first, piece.tensor.count, **numbers)
+    return repack_vector(piece.tensor.type.format, raw, piece.offset, place, first, count, **numbers)
