@@ -17,11 +17,12 @@ STORY = """async (times) => {
         const calm = (await llm.chat(hi, options)).text;
         const told = [];
         const hear = ({ type, detail }) => told.push([type.slice('local-llm:'.length), Boolean(detail.recovering)]);
-        for (const name of ['loading', 'ready', 'error', 'generation-end']) addEventListener(`local-llm:${name}`, hear);
+        const names = ['loading', 'ready', 'error', 'generation-end'];
+        for (const name of names) addEventListener(`local-llm:${name}`, hear);
         const same = [];
         for (let n = 0; n < times; n++) {
             const lost = device;
-            let left = 1 + (7 * n) % 40; // tokens until the device goes
+            let left = 1 + n % 4; // events with tokens until the device goes
             const strike = () => { if (--left === 0) device.destroy(); };
             addEventListener('local-llm:token', strike);
             let last = null;
@@ -29,7 +30,7 @@ STORY = """async (times) => {
             removeEventListener('local-llm:token', strike);
             same.push(last.text === calm && last.finishReason === 'length' && device !== lost);
         }
-        for (const name of ['loading', 'ready', 'error', 'generation-end']) removeEventListener(`local-llm:${name}`, hear);
+        for (const name of names) removeEventListener(`local-llm:${name}`, hear);
         const { gpuBytes, isReady } = llm.getStatus();
         await llm.unload();
         return { same, told: told.slice(0, 3), errors: told.filter(([name]) => name === 'error').length, isReady,
