@@ -1,6 +1,7 @@
 // short_conv: y[t, d] = c[t, d] * sum over k of weight[d, k] * u[p - TAPS + 1 + k, d] for u = b * x
 //
-//   p is step.position + t; u before the first position is 0. The cache keeps u, position p in place p % C, where C >= T + TAPS - 1 or p < C.
+//   p is step.position + t; u before the first position is 0. The cache keeps u, position p in place p % C, where
+//   C >= T + TAPS - 1, or p < C always.
 //
 //   bcx     f32 [T, 3D]     read        b, c and x side by side
 //   weight  f32 [D, TAPS]   read
