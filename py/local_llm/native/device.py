@@ -174,13 +174,12 @@ class NativeDevice:
     def submit(self, recorded: Handle, times: int = 1) -> None:
         self._check_open()
         encoder = self._device.create_command_encoder()
-        for _ in range(times):
-            one = encoder.begin_compute_pass()
-            for pipeline, group, grid in recorded:
-                one.set_pipeline(pipeline)
-                one.set_bind_group(0, group)
-                one.dispatch_workgroups(*grid)
-            one.end()
+        one = encoder.begin_compute_pass()
+        for pipeline, group, grid in recorded * times:
+            one.set_pipeline(pipeline)
+            one.set_bind_group(0, group)
+            one.dispatch_workgroups(*grid)
+        one.end()
         self._queue.submit([encoder.finish()])
 
     def idle(self) -> Awaitable[None]:
