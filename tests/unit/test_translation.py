@@ -92,6 +92,14 @@ def test_part_of_a_head_turns_and_yarn_has_a_factor_of_its_own():
     assert values["phi3.rope.dimension_count"] == 64
 
 
+def test_longrope_keeps_the_trained_context_where_the_folder_asks_for_a_shorter_one():
+    longrope = {"type": "longrope", "long_factor": [2.0], "short_factor": [1.0], "max_position_embeddings": 131072}
+    config = {"model_type": "phi3", "context_window_size": 4096, "original_max_position_embeddings": 4096}
+    values = metadata({**config, "rope_scaling": longrope})
+    assert values["phi3.context_length"] == 4096
+    assert values["phi3.rope.scaling.factor"] == 32
+
+
 def test_a_window_that_is_not_used_is_no_window():
     values = metadata({"model_type": "qwen2", "sliding_window": 32768, "use_sliding_window": False})
     assert "qwen2.attention.sliding_window" not in values

@@ -176,6 +176,10 @@ def _rope(config: Mapping[str, Any]) -> dict[str, Any]:
     values["rope.scaling.type"] = {"default": "none", "su": "longrope"}.get(kind, kind)
     if config.get("original_max_position_embeddings"):
         values["rope.scaling.original_context_length"] = config["original_max_position_embeddings"]
+    longest = rope.get("max_position_embeddings") or config.get("max_position_embeddings")
+    original = values.get("rope.scaling.original_context_length")
+    if values["rope.scaling.type"] == "longrope" and longest and original:  # MLC's context may be shorter than trained
+        values.setdefault("rope.scaling.factor", longest / original)
     if config.get("no_rope_layers"):
         values["rope.pattern"] = [bool(turns) for turns in config["no_rope_layers"]]
     return values

@@ -37,8 +37,8 @@ class Metadata:
         return float(value)
 
     def cap(self, key: str) -> float:
-        """A positive number, or 0.0 where there is none."""
-        return self.number(key) if self._get(key, None) is not None else 0.0
+        """A positive number, or 0.0 where there is none, or a zero."""
+        return self.number(key) if self._get(key, None) else 0.0
 
     def text(self, key: str, default: str) -> str:
         """A text."""

@@ -20,7 +20,7 @@ def read_config(checkpoint: Checkpoint) -> Config:
     meta, config = metadata_of(checkpoint), read_shape(checkpoint, interleaved=checkpoint.converted)
     rope = config.attention[0].rope
     if "rope.scaling.yarn_log_multiplier" in meta:  # GGUF's way to say which part of YaRN's magnitude is taken back
-        part = meta.number("rope.scaling.yarn_log_multiplier")
+        part = meta.cap("rope.scaling.yarn_log_multiplier")
         rope = replace(rope, attention_factor=1 / (1 + 0.1 * part * math.log(rope.factor)))
     attention = tuple(replace(each, rope=rope) for each in config.attention)
     return replace(config, attention=attention, context=min(config.context, rope.original_context))
