@@ -23,6 +23,7 @@ from local_llm.generate.sampler import Options, read_options
 from local_llm.generate.stats import Timing
 from local_llm.gpu.memory import Memory
 from local_llm.gpu.ports import Device, Host
+from local_llm.gpu.reopening import reopen
 from local_llm.loaded import Loaded, Origin, build
 from local_llm.reply import Chunk, Reply, reply_of, told
 from local_llm.state import State
@@ -38,6 +39,7 @@ class LocalLLM:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._device: Device | None = None
+        self._had_device = False
         self._loaded: Loaded | None = None
         self._leaving: object = None  # lineage of the model that is being unloaded
         self._interrupted = False
@@ -116,7 +118,9 @@ class LocalLLM:
 
     async def _open_device(self) -> Device:
         if self._device is None:
-            self._device = await self._host.open_device()
+            again = self._had_device  # the first time nobody waits for an adapter that this machine has not
+            self._device = await (reopen(self._host.open_device) if again else self._host.open_device())
+            self._had_device = True
         return self._device
 
     def _say(self, progress: float, text: str, done: int = 0, total: int = 0, rate: float = 0.0) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from local_llm.errors import DeviceLost, NotReady
+from local_llm.errors import DeviceLost, NotReady, WebGPUUnavailable
+from local_llm.gpu import reopening
 from local_llm.runtime import MOST_LOSSES
 from tests.model.tiny import write_tiny_gguf
 from tests.reference.recording_device import RecordingDevice
@@ -157,3 +159,39 @@ async def test_devices_that_die_before_the_first_token_end_in_an_error(start):
     assert len(bench.opened) == MOST_LOSSES + 1
     assert bench.names()[-1] == "error"
     assert not any(device.live for device in bench.opened)
+
+
+@pytest.mark.parametrize("refusals", [1, 4, 1000])
+async def test_an_adapter_that_is_not_back_at_once_is_asked_for_again(start, monkeypatch, refusals):
+    bench, service = await start(2)
+    pauses: list[float] = []
+    opened, sleep = bench.open_device, asyncio.sleep
+
+    async def pause(seconds):
+        pauses.extend([seconds] * bool(seconds))
+        await sleep(0)
+
+    async def open_device():
+        if len(pauses) < refusals:
+            raise WebGPUUnavailable("There is no adapter.")
+        return await opened()
+
+    service._host = replace(service._host, open_device=open_device)
+    monkeypatch.setattr(reopening.asyncio, "sleep", pause)
+    if refusals < len(reopening.PAUSES):
+        assert (await service.chat(HELLO, max_tokens=9)).usage.completion_tokens == 9
+        assert pauses == list(reopening.PAUSES[:refusals])
+    else:
+        with pytest.raises(WebGPUUnavailable):
+            await service.chat(HELLO, max_tokens=9)
+        assert pauses == list(reopening.PAUSES)
+
+
+async def test_the_first_device_is_not_waited_for(start, monkeypatch):
+    bench, _ = await start()
+    monkeypatch.setattr(reopening, "PAUSES", (1000.0,))
+    bench.no_gpu = WebGPUUnavailable("There is no adapter.")
+    service = bench.service()
+    service._host = replace(service._host, open_device=lambda: Bench.open_device(bench))
+    with pytest.raises(WebGPUUnavailable):
+        await service.init("tiny")
