@@ -1,6 +1,6 @@
 // attention: y[t, h, :] = softmax(q[t, h] · k[j] * scale) · v[j, :] over the positions j that query t sees
 //
-//   j <= step.position + t (all of the step's, unless CAUSAL), and j > that - window where window > 0;
+//   j <= step.position + t (unless CAUSAL: all of the step's), and less than window from it where window > 0;
 //   softcap * tanh(s / softcap) where softcap > 0.
 //   A workgroup takes four queries of one head (a vec4 holds one number per query), so that a loaded k or v serves
 //   four. Positions come in chunks of 4 * LANES. First each lane scores four positions, then the lanes divide into E/4
@@ -67,8 +67,9 @@ fn score(queries: vec4<u32>, keys: vec4<u32>) -> mat4x4<f32> {
 
 // What four queries at `positions` score for position j; MASKED where a query does not see it.
 fn masked(scores: vec4<f32>, j: u32, positions: vec4<u32>) -> vec4<f32> {
-  let recent = vec4(j + params.window) > positions;
-  let seen = (vec4(j) <= positions) & (recent | vec4(params.window == 0));
+  let recent = (vec4(j + params.window) > positions) | vec4(params.window == 0);
+  let soon = (vec4(j) < positions + params.window) | vec4(params.window == 0);
+  let seen = recent & select(soon, vec4(j) <= positions, CAUSAL);
   return select(vec4(MASKED), capped(scores * params.scale, params.softcap), seen);
 }
 
@@ -102,15 +103,14 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
   let row = head / (params.heads / params.kv_heads) * params.context;
   let column = lane % COLUMNS;
   let slice = lane / COLUMNS;
-  let last = select(step.count - 1, first, CAUSAL);
-  let positions = vec4(step.position + last) + select(vec4(0u), vec4(0, 1, 2, 3), CAUSAL);
+  let positions = vec4(step.position + first) + vec4(0, 1, 2, 3);
   let query_words = (params.heads + 2 * params.kv_heads) * COLUMNS;
   let queries = min(vec4(first) + vec4(0, 1, 2, 3), vec4(step.count - 1)) * query_words + head * COLUMNS;
 
   var highest = vec4(MASKED);
   var sum = vec4<f32>();
   var total = mat4x4<f32>(); // one column a query
-  let end = within(step.position + min(last + 4, step.count), params.context);
+  let end = within(step.position + select(step.count, min(first + 4, step.count), CAUSAL), params.context);
   let start = first_seen(step.position + first, params.window);
   let ring = ring_start(start, params.context);
   for (var base = start; base < end; base += CHUNK) {

@@ -65,9 +65,10 @@ async def test_a_ring_that_begins_anew_anywhere(device, software, position, toke
     np.testing.assert_allclose(*await run(device, software, shape, position, tokens), **tolerance.DOT)
 
 
+@pytest.mark.parametrize("window", [0, 9])
 @pytest.mark.parametrize("tokens", [1, 2, 7, 66, 300])
-async def test_all_tokens_see_each_other(device, software, tokens):
-    shape = heads(4, 4, 32, 300, causal=False)
+async def test_all_tokens_see_each_other(device, software, tokens, window):
+    shape = heads(4, 4, 32, 300, causal=False, window=window)
     np.testing.assert_allclose(*await run(device, software, shape, 0, tokens), **tolerance.DOT)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from local_llm.errors import ContextOverflow, InvalidRequest
+from local_llm.errors import ContextOverflow, InvalidRequest, UnsupportedModel
 from tests.model.golden import load_golden
 from tests.model.tiny import write_tiny_gguf
 from tests.reference import tolerance
@@ -30,6 +30,23 @@ async def test_an_encoder(llm, tmp_path, pooling):
     wanted = {None: golden.logits.mean(0), 2: golden.logits[0], 3: golden.logits[-1]}[pooling]
     np.testing.assert_allclose(got, of_length_1(wanted), **tolerance.MODEL)
     assert got @ of_length_1(wanted) > 0.9999
+
+
+async def test_an_encoder_with_windows_to_both_sides(llm, tmp_path):
+    golden = load_golden("encoders/gemma_embedding")
+    await llm.init(str(write_converted(tmp_path / "gemma.gguf", golden.config, golden.weights, "F32")))
+    (got,) = await llm._require().engine.embed([golden.ids])
+    first, second = golden.weights["dense_2.weight"], golden.weights["dense_3.weight"]
+    wanted = of_length_1(second @ (first @ golden.logits.mean(0)))
+    np.testing.assert_allclose(got, wanted, **tolerance.MODEL)
+    assert got @ wanted > 0.9999
+
+
+async def test_an_encoder_without_its_last_matrices_is_refused(llm, tmp_path):
+    golden = load_golden("encoders/gemma_embedding")
+    weights = {name: values for name, values in golden.weights.items() if not name.startswith("dense_")}
+    with pytest.raises(UnsupportedModel, match="dense_2"):
+        await llm.init(str(write_converted(tmp_path / "gemma.gguf", golden.config, weights, "F32")))
 
 
 async def test_a_folder_that_says_how_it_pools(llm, tmp_path):

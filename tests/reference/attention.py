@@ -66,7 +66,8 @@ def attention(
     if softcap > 0:
         scores = softcap * np.tanh(scores / softcap)
     query, key = np.arange(position, position + tokens)[:, None], np.arange(count)
-    seen = ((key <= query) | (not causal)) & ((key > query - window) if window > 0 else True)
+    seen = (key <= query) | (not causal and (window == 0 or key < query + window))
+    seen &= (key > query - window) if window > 0 else True
     scores = np.where(seen, scores, -np.inf)
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     y = weights / weights.sum(-1, keepdims=True) @ v

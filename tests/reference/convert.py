@@ -31,6 +31,8 @@ def write_converted(
     """Write a GGUF with matrices of these types in turn, and `extra` metadata; the tokenizer is tiny.py's."""
     types = cycle([kinds] if isinstance(kinds, str) else kinds)
     architecture = str(ARCHITECTURES.get(config["model_type"], config["model_type"]))
+    if architecture == "gemma3" and config.get("use_bidirectional_attention"):
+        architecture = "gemma-embedding"
     tensors = {
         name: store(value, next(types) if value.ndim > 1 and ".conv." not in name else "F32")
         for name, value in converted(architecture, config, weights).items()
@@ -54,6 +56,9 @@ def converted(architecture: str, config: Mapping[str, Any], weights: Mapping[str
     heads = config.get("num_attention_heads", 1)
     tensors: dict[str, np.ndarray] = {}
     for name, value in weights.items():
+        if name.startswith("dense_"):
+            tensors[name] = value
+            continue
         new = names.get_name(name, try_suffixes=(".weight", ".bias"))
         assert new is not None, f"gguf has no name for {name}"
         if architecture in _PERMUTED and ".q_proj." in name:

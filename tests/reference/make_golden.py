@@ -129,22 +129,35 @@ def make_encoder() -> None:
     """golden/encoders/bert.npz: config, shapes, ids [40] and the last states f32 [40, 64]."""
     changes = {"num_key_value_heads": None, "max_position_embeddings": 64, "hidden_act": "gelu"}
     config = transformers.BertConfig(**{**SHAPE, **changes}, attn_implementation="eager")
-    model = transformers.BertModel(config, add_pooling_layer=False).eval().float()
+    _make_states("bert", config, transformers.BertModel(config, add_pooling_layer=False).eval().float(), {}, {})
+
+
+def _make_states(name: str, config: Any, model: Any, drawn: dict[str, float], more: dict[str, tuple[int, int]]) -> None:
     shapes = {key: tuple(p.shape) for key, p in model.named_parameters()}
     ids = [(37 * i + 11) % VOCAB for i in range(PROMPT)]
     with torch.no_grad():
         for key, parameter in model.named_parameters():
-            parameter.copy_(torch.from_numpy(draw(key, shapes[key])))
+            parameter.copy_(torch.from_numpy(draw(key, shapes[key], **drawn)))
         states = model(torch.tensor([ids])).last_hidden_state[0].numpy()
     kept = {key: value for key, value in config.to_dict().items() if not key.startswith("_") and value is not None}
     (FOLDER / "encoders").mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
-        FOLDER / "encoders" / "bert.npz",
+        FOLDER / "encoders" / f"{name}.npz",
         config=np.array(json.dumps(kept)),
-        drawn=np.array("{}"),
-        shapes=np.array(json.dumps(shapes)),
+        drawn=np.array(json.dumps(drawn)),
+        shapes=np.array(json.dumps(shapes | more)),
         ids=np.array(ids, np.int32),
         logits=states.astype(np.float32),
+    )
+
+
+def make_gemma_embedding() -> None:
+    """golden/encoders/gemma_embedding.npz: config, shapes (the two last matrices' too), ids [40], last states."""
+    changes = {**GEMMA, "num_hidden_layers": 7, "use_bidirectional_attention": True}
+    config = transformers.Gemma3TextConfig(**{**SHAPE, **changes}, attn_implementation="eager")
+    model = transformers.Gemma3TextModel(config).eval().float()
+    _make_states(
+        "gemma_embedding", config, model, DRAWN["Gemma3Text"], {"dense_2.weight": (96, 64), "dense_3.weight": (64, 96)}
     )
 
 
@@ -173,9 +186,11 @@ def make_minilm() -> None:
 
 
 if __name__ == "__main__":
-    for wanted in sys.argv[1:] or [*FAMILIES, "bert", "minilm"]:
+    for wanted in sys.argv[1:] or [*FAMILIES, "bert", "gemma_embedding", "minilm"]:
         if wanted == "bert":
             make_encoder()
+        elif wanted == "gemma_embedding":
+            make_gemma_embedding()
         elif wanted == "minilm":
             make_minilm()
         else:

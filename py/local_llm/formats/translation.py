@@ -152,6 +152,8 @@ def metadata(config: Mapping[str, Any]) -> dict[str, Any]:
     if config.get("query_pre_attn_scalar"):
         values["attention.scale"] = config["query_pre_attn_scalar"] ** -0.5
     architecture = ARCHITECTURES.get(kind, kind)
+    if architecture == "gemma3" and config.get("use_bidirectional_attention"):
+        architecture = "gemma-embedding"
     return {"general.architecture": architecture} | {f"{architecture}.{key}": v for key, v in values.items()}
 
 

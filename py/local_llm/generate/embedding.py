@@ -11,6 +11,7 @@ from local_llm.errors import ContextOverflow, InvalidRequest
 from local_llm.gpu.kernel import Call
 from local_llm.gpu.memory import Buffer
 from local_llm.gpu.plan import Compiler
+from local_llm.models.blocks import project
 from local_llm.models.model import Model
 from local_llm.ops.elementwise import rms_norm
 
@@ -24,6 +25,7 @@ async def embed_ids(model: Model, compiler: Compiler, ids: Sequence[int], poolin
         raise InvalidRequest(f"Pooling must be one of {', '.join(POOLINGS)}; found {kind!r}.")
     states = await _states(model, compiler, ids, last_only=kind == "last")
     pooled = states.mean(0) if kind == "mean" else states[0 if kind == "cls" else -1]
+    pooled = await _through(model, compiler, pooled, model.config.dense)
     return (pooled / max(np.linalg.norm(pooled), 1e-12)).astype(np.float32)
 
 
@@ -50,6 +52,20 @@ async def _states(model: Model, compiler: Compiler, ids: Sequence[int], *, last_
             data = await device.read(out.handle, 4 * len(part) * width)
             rows.append(np.frombuffer(data, np.float32).reshape(len(part), width))
     return np.concatenate(rows)
+
+
+async def _through(model: Model, compiler: Compiler, vector: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """A vector [D] times each of the model's matrices `names`, the last of which has D rows."""
+    if not names:
+        return vector
+    calls, x, y = [], model.scratch.last, model.scratch.gate_up
+    for name in names:
+        calls += project(model, 1, name, x, y)
+        x, y = y, x
+    await compiler.prepare(calls)
+    model.memory.device.write(model.scratch.last.handle, vector.astype("<f4").tobytes())
+    model.memory.device.submit(compiler.record(calls))
+    return np.frombuffer(await model.memory.device.read(x.handle, 4 * model.config.width), np.float32)
 
 
 def _final(model: Model, tokens: int) -> tuple[Buffer, list[Call]]:

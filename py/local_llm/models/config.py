@@ -51,6 +51,7 @@ class Config:
     logit_cap: float = 0.0
     logit_divisor: float = 1.0
     causal: bool = True  # False: an encoder, whose tokens see each other; a text goes through it in one step
+    dense: tuple[str, ...] = ()  # matrices that an embedding goes through, one after the other
     pooling: str = "last"  # of embeddings: "mean", "cls" (the first token's) or "last"
 
     @property
