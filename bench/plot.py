@@ -1,0 +1,124 @@
+"""Draws the pictures of docs/performance.md from bench/results: python -m bench.plot
+
+The limit of a model is the time that its dispatches and its bytes take at the least, both measured on that adapter.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from bench.make_model import SHAPES, _bytes, tensors
+from tools.shell import ROOT
+
+RESULTS = ROOT / "bench" / "results" / "2026-11-22-h200.json"
+BYTES_PER_SECOND = 3.9e12  # the fastest kernel's reading of weights, docs/log.md
+DISPATCH_SECONDS = 2.6e-6  # a dependent dispatch that does next to nothing, docs/log.md
+WEBLLM = {  # tokens a second on an H100, the highest of those measured (WebLLM 0.2.86)
+    "smollm2-135m": 84,
+    "smollm2-360m": 81,
+    "qwen2.5-0.5b": 73,
+    "qwen3-0.6b": 54,
+    "llama-3.2-1b": 134,
+}
+INK, PALE, OURS, LIMIT, THEIRS = "#1f2430", "#d9dde3", "#0b6e5f", "#b45309", "#6b7280"
+
+
+def dispatches(layers: int) -> int:
+    """Of one token: five a layer, then embedding, output, argmax and pick."""
+    return 5 * layers + 4
+
+
+def limit(name: str) -> float:
+    """Tokens a second that dispatches and bytes would allow."""
+    shape = SHAPES[name]
+    kinds = [each for each in tensors(shape, "Q4_0") if shape.tied or each[0] != "token_embd.weight"]
+    nbytes = sum(_bytes(size, kind) for _, size, kind in kinds)
+    return 1 / (nbytes / BYTES_PER_SECOND + dispatches(shape.layers) * DISPATCH_SECONDS)
+
+
+def text(x: float, y: float, words: str, anchor: str = "start", color: str = INK, size: int = 13) -> str:
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{color}" font-size="{size}">{escape(words)}</text>'
+    )
+
+
+def line(x1: float, y1: float, x2: float, y2: float, color: str, width: float = 1) -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{color}" stroke-width="{width}"/>'
+
+
+def svg(width: int, height: int, title: str, parts: Sequence[str]) -> str:
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" font-family="sans-serif">'
+        f"<title>{escape(title)}</title>"
+        f'<rect width="{width}" height="{height}" fill="#ffffff"/>'
+    )
+    return head + "".join([text(20, 28, title, size=15), *parts]) + "</svg>\n"
+
+
+def by_size(runs: dict[str, Any]) -> str:
+    """Bars: measured, the limit as a mark, WebLLM's as a second bar."""
+    left, top, row, scale = 150, 60, 46, 440 / 2500
+    parts = [text(left, 50, "tokens a second: ours, limit, WebLLM 0.2.86 on an H100", color=THEIRS)]
+    for index, name in enumerate(SHAPES):
+        if name not in runs:
+            continue
+        y = top + row * (index - 1)
+        speed, most = runs[name]["decode_tokens_per_second"], limit(name)
+        parts += [
+            text(left - 8, y + 17, name, "end"),
+            f'<rect x="{left}" y="{y + 4}" width="{speed * scale:.1f}" height="16" fill="{OURS}"/>',
+            line(left + most * scale, y, left + most * scale, y + 24, LIMIT, 3),
+            text(left + max(speed, most) * scale + 8, y + 17, f"{speed:.0f} of {most:.0f}"),
+        ]
+        if name in WEBLLM:
+            parts += [
+                f'<rect x="{left}" y="{y + 22}" width="{WEBLLM[name] * scale:.1f}" height="8" fill="{THEIRS}"/>',
+                text(left + WEBLLM[name] * scale + 8, y + 31, str(WEBLLM[name]), color=THEIRS, size=11),
+            ]
+    return svg(
+        760, top + row * (len(SHAPES) - 1) + 10, "Decoding by model, NVIDIA H200 in Chromium, 4-bit weights", parts
+    )
+
+
+def by_position(runs: dict[str, Any]) -> str:
+    """Lines: decode speed against the middle of the positions that a run decoded."""
+    series: dict[str, list[tuple[float, float]]] = {}
+    for name, run in runs.items():
+        model = name.split(",")[0]
+        if " " not in model:
+            at = run["prompt_tokens"] + run["new_tokens"] / 2
+            series.setdefault(model, []).append((at, run["decode_tokens_per_second"]))
+    left, top, width, height = 60, 60, 560, 300
+    x = lambda at: left + width * at / 4000  # noqa: E731
+    y = lambda speed: top + height * (1 - speed / 1300)  # noqa: E731
+    parts = [part for speed in range(0, 1201, 300) for part in (line(left, y(speed), left + width, y(speed), PALE),)]
+    parts += [text(left - 8, y(speed) + 4, str(speed), "end") for speed in range(0, 1201, 300)]
+    parts += [text(x(at), top + height + 20, str(at), "middle") for at in range(0, 4001, 1000)]
+    parts.append(text(left + width, top + height + 40, "position", "end", THEIRS))
+    for model, points in series.items():
+        if len(points) < 2:
+            continue
+        points.sort()
+        path = " ".join(f"{x(at):.1f},{y(speed):.1f}" for at, speed in points)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{OURS}" stroke-width="2"/>')
+        parts += [f'<circle cx="{x(at):.1f}" cy="{y(speed):.1f}" r="3.5" fill="{OURS}"/>' for at, speed in points]
+        most = limit(model)
+        if most < 1300:
+            parts += [line(left, y(most), left + width, y(most), LIMIT, 1.5)]
+            parts.append(text(left + width + 6, y(most) + 4, f"limit of {model}", color=LIMIT, size=11))
+        parts.append(text(left + width + 6, y(points[-1][1]) + (14 if model.endswith("135m") else -2), model))
+    parts.append(text(left, 50, "tokens a second; a limit is drawn where it fits", color=THEIRS))
+    return svg(760, top + height + 55, "Decoding by position, NVIDIA H200 in Chromium", parts)
+
+
+def main() -> None:
+    runs = json.loads(RESULTS.read_text(encoding="utf-8"))["runs"]
+    for name, picture in (("size", by_size(runs)), ("position", by_position(runs))):
+        (ROOT / "docs" / "images" / f"speed-by-{name}.svg").write_text(picture, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
