@@ -135,3 +135,12 @@ async def test_mlc(llm, tmp_path, name):
     single = {key: values.astype(np.float32) for key, values in weights.items()}
     await llm.init(str(huggingface(tmp_path / "hf", golden.config, single)))
     np.testing.assert_allclose(got, await llm.logits(golden.ids), **tolerance.MODEL)
+
+
+@pytest.mark.parametrize("name", ["lfm2", "gemma3"])
+async def test_safetensors_quantized_while_loading(llm, tmp_path, name):
+    """What has no whole blocks (a convolution's taps) keeps its numbers."""
+    golden = load_golden(name)
+    await llm.init(str(huggingface(tmp_path / name, golden.config, golden.weights)), quantize=8)
+    got = await llm.logits(golden.ids)
+    assert 0.98 < np.corrcoef(got.ravel(), golden.logits.ravel())[0, 1] < 0.99999

@@ -16,6 +16,7 @@ from local_llm.formats.huggingface import Texts
 from local_llm.formats.quant import BY_NAME, QUANTIZED
 from local_llm.gpu.ports import Blobs
 
+_BLOCK = 32  # weights, of both types
 _AT_THE_ENDS = ("token_embd.weight", "output.weight")
 _OF_FOLDERS = (huggingface.CONFIG, huggingface.INDEX, mlc.CONFIG, *mlc.CACHES)
 
@@ -55,14 +56,18 @@ async def open_checkpoint(source: Any, open_blobs: OpenBlobs, quantize: int | No
 
 
 def quantized(checkpoint: Checkpoint, bits: int) -> Checkpoint:
-    """The same, but matrices of floats get `bits` a weight on the GPU, embeddings and the output matrix 8."""
+    """The same, but matrices of floats get `bits` a weight on the GPU, embeddings and the output matrix 8.
+
+    Matrices whose rows are no whole blocks stay as they are.
+    """
     kinds = [BY_NAME[name] for name in ("F32", "F16", "BF16")]
     in_layers = {kind: replace(kind, format=QUANTIZED[bits]) for kind in kinds}
     outside = {kind: replace(kind, format=QUANTIZED[8]) for kind in kinds}
 
     def one(tensor: Tensor) -> Tensor:
         chosen = in_layers if tensor.name.startswith("blk.") else outside
-        matrix = len(tensor.shape) > 1 and (chosen is in_layers or tensor.name in _AT_THE_ENDS)
+        whole = len(tensor.shape) == 2 and tensor.shape[1] % _BLOCK == 0  # not so a convolution's taps
+        matrix = whole and (chosen is in_layers or tensor.name in _AT_THE_ENDS)
         return replace(tensor, type=chosen[tensor.type]) if matrix and tensor.type in chosen else tensor
 
     return replace(checkpoint, tensors={name: one(tensor) for name, tensor in checkpoint.tensors.items()})
