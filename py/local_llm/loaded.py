@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from local_llm import inspection
@@ -61,4 +61,5 @@ async def build(host: Host, opened: Opened, memory: Memory, origin: Origin, say:
     engine = Engine(model, host.clock)
     await engine.prepare()
     name = inspection.short_name(checkpoint.name)
-    return Loaded(name, memory, model, engine, dialogue, blobs.size, storage_of(checkpoint), origin)
+    held = replace(origin, context_size=model.context)  # on another device it shall be the same model
+    return Loaded(name, memory, model, engine, dialogue, blobs.size, storage_of(checkpoint), held)

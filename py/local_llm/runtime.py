@@ -17,6 +17,7 @@ import numpy as np
 from local_llm import inspection
 from local_llm.errors import Busy, DeviceLost, InvalidRequest, LocalLLMError, NotReady
 from local_llm.events import Callback, Events
+from local_llm.formats.files import OpenBlobs
 from local_llm.formats.opening import open_checkpoint
 from local_llm.generate.engine import Engine, Outcome, Request
 from local_llm.generate.sampler import Options, read_options
@@ -56,8 +57,8 @@ class LocalLLM:
         """Load a model: a URL, a path, a file object of the host, GGUF bytes, a list of a model's files, or a folder.
 
         GGUF (also split), safetensors and MLC: see formats.opening. context_size: positions in the key-value cache;
-        default min(4096, what the model was trained for). quantize: bits (8 or 4) that weights get while they are
-        loaded where the file has floats; None leaves them.
+        default min(4096, what the model was trained for), less where that does not fit. quantize: bits (8 or 4) that
+        weights get while they are loaded where the file has floats; None leaves them.
         A second call for the same model during loading joins the first. Raises any LocalLLMError, NotReady where
         unload() stopped the load; after an error no GPU bytes are held and the next init works.
         """
@@ -97,10 +98,10 @@ class LocalLLM:
     async def _open(self, origin: Origin) -> Loaded:
         """A model on the device, or on a new one where that turns out to be lost. Raises any LocalLLMError."""
         for losses in count(1):
-            memory = Memory(await self._open_device())
+            memory = Memory(await self._open_device(), self._gpu_limit())
             try:
                 self._say(0.0, "Reading the header")
-                opened = await open_checkpoint(origin.source, self._host.open_blobs, origin.quantize)
+                opened = await open_checkpoint(origin.source, self._opener(origin.source), origin.quantize)
                 return await build(self._host, opened, memory, origin, self._say)
             except BaseException as error:
                 self.state.peak_bytes = memory.peak
@@ -115,6 +116,14 @@ class LocalLLM:
         self._say(1.0, "Ready")
         self.state.gpu_bytes = loaded.memory.nbytes
         self._events.emit("ready", model=loaded.name, **more)
+
+    def _opener(self, source: Any) -> OpenBlobs:
+        """How the files of the model `source` are opened."""
+        return self._host.open_blobs
+
+    def _gpu_limit(self) -> int | None:
+        """GPU bytes that should not be exceeded, where that is known."""
+        return None
 
     async def _open_device(self) -> Device:
         if self._device is None:

@@ -310,6 +310,9 @@ class Service(runtime.LocalLLM):
             facts["tokens_per_second"] = round(detail["tokens_per_second"], 2)
         self._keep(self.settings.measured(model, facts))
 
+    def _gpu_limit(self) -> int | None:
+        return self.performance.limit.nbytes if self.performance.limit else None
+
     def _warn(self) -> None:
         warning = self.performance.warning(self._loaded.memory.nbytes) if self._loaded else None
         if warning is not None:

@@ -18,10 +18,14 @@ class Buffer:
 
 
 class Memory:
-    """All buffers that one model or task holds; `close` frees every one, whatever happened before."""
+    """All buffers that one model or task holds; `close` frees every one, whatever happened before.
 
-    def __init__(self, device: Device) -> None:
+    known_limit: bytes that should not be exceeded, as far as anybody knows; `create` does not hold against it.
+    """
+
+    def __init__(self, device: Device, known_limit: int | None = None) -> None:
         self.device = device
+        self.known_limit = known_limit
         self._held: dict[Buffer, None] = {}
         self.nbytes = 0
         self.peak = 0

@@ -6,7 +6,7 @@ the operations run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from local_llm.gpu.memory import Buffer, Memory
 from local_llm.gpu.ports import Blobs
 from local_llm.models import weights as loading
 from local_llm.models.config import Attention, Config
+from local_llm.models.fitting import allocate_fitting
 from local_llm.models.rope import Rope, read_divisors, rope_table
 from local_llm.ops.attention import MOST_PARTS, Cache, Heads, cache_bytes
 from local_llm.ops.shared import Shared
@@ -94,24 +95,50 @@ async def load(
     context_size: int | None,
     progress: Callable[[int, int], None],
 ) -> Model:
-    """Check, allocate, stream. On any error the caller closes `memory` and nothing stays behind."""
+    """Check, allocate, stream. On any error the caller closes `memory` and nothing stays behind.
+
+    Without a context_size the context is chosen to fit. Raises OutOfMemory, which says what would.
+    """
     config = family.read_config(checkpoint)
-    context = choose_context(config, context_size)
+    most = choose_context(config, context_size)
     wanted = family.stacks(checkpoint, config)
     loading.check(checkpoint, wanted)
-    tables = await _rope_tables(checkpoint, blobs, config, context)
+
+    def allocate(memory: Memory, context: int) -> tuple[Model, dict[str, loading.Target]]:
+        return _allocate(family, checkpoint, config, wanted, memory, context)
+
+    model, targets = await allocate_fitting(allocate, memory, most, exact=context_size is not None)
     device = memory.device
+    tables = await _rope_tables(checkpoint, blobs, config, model.context)
+    places = {layer.rope: buffer for layer, buffer in zip(config.attention, model.ropes, strict=True)}
+    for rope, table in tables.items():
+        if table.size:
+            device.write(places[rope].handle, table.tobytes())
+    await loading.stream(device, blobs, list(checkpoint.tensors.values()), targets, progress)
+    return model
+
+
+def _allocate(
+    family: Family,
+    checkpoint: Checkpoint,
+    config: Config,
+    wanted: Sequence[loading.Stack | loading.Vector],
+    memory: Memory,
+    context: int,
+) -> tuple[Model, dict[str, loading.Target]]:
+    """All that the model holds, and where each tensor goes; nothing is written yet."""
+    caps = memory.device.caps
     placed, targets = loading.place(checkpoint, wanted, memory)
-    most = SOFTWARE_CHUNK if device.caps.software else MAX_CHUNK
-    max_chunk = min(most, context) if config.causal else context
+    max_chunk = min(SOFTWARE_CHUNK if caps.software else MAX_CHUNK, context) if config.causal else context
     heads = tuple(_heads(config, layer, context, max_chunk) for layer in config.attention)
-    ropes = {rope: memory.upload(table.tobytes() or bytes(16), "rope") for rope, table in tables.items()}
+    turns = dict.fromkeys(layer.rope for layer in config.attention)
+    ropes = {rope: memory.create(4 * context * rope.width, "rope") for rope in turns}
     model = Model(
         family=family,
         config=config,
         memory=memory,
         weights=placed,
-        shared=Shared(device.caps, memory.create(16, "step"), memory.create(16, "dummy")),
+        shared=Shared(caps, memory.create(16, "step"), memory.create(16, "dummy")),
         heads=heads,
         caches=tuple(_cache(*each, config, memory) for each in zip(heads, config.attention, strict=True)),
         ropes=tuple(ropes[layer.rope] for layer in config.attention),
@@ -120,9 +147,7 @@ async def load(
         context=context,
         max_chunk=max_chunk,
     )
-    await device.idle()  # a refused allocation shows here, before gigabytes are streamed
-    await loading.stream(device, blobs, list(checkpoint.tensors.values()), targets, progress)
-    return model
+    return model, targets
 
 
 async def _rope_tables(checkpoint: Checkpoint, blobs: Blobs, config: Config, context: int) -> dict[Rope, np.ndarray]:
