@@ -30,11 +30,16 @@ async def open_blobs(source: Any) -> BrowserBlobs:
         source = to_js(source)
     if isinstance(source, JsProxy):
         body = source if bridge.isBlob(source) else bridge.blobOf(source)
-        return BrowserBlobs(bridge, getattr(source, "name", "the given bytes"), body, int(body.size))
+        return BrowserBlobs(bridge, _name_of(source), body, int(body.size))
     raise DownloadFailed(
         f"A model is wanted as a URL, a File, a Blob or bytes; found {type(source).__name__}.",
         remedy="Pass one of these.",
     )
+
+
+def _name_of(source: Any) -> str:
+    """A file's path in the folder that was chosen, or its name."""
+    return getattr(source, "webkitRelativePath", "") or getattr(source, "name", "the given bytes")
 
 
 async def _open_url(bridge: Any, url: str) -> BrowserBlobs:

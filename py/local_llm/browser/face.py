@@ -65,6 +65,7 @@ class Face:
             "chat": lambda messages, options=None: runtime.chat(messages, **renamed(options, CHAT)),
             "complete": lambda prompt, options=None: runtime.complete(prompt, **renamed(options, GENERATION)),
             "logits": lambda ids: runtime.logits(ids),
+            "embed": lambda texts, options=None: runtime.embed(texts, **renamed(options, {"pooling": "pooling"})),
             "interrupt": lambda: runtime.interrupt(),
             "checkWebGPU": lambda: runtime.check_webgpu(),
             "getAvailableModels": lambda: runtime.available_models(),

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from local_llm.errors import CorruptModel, DownloadFailed
+from local_llm.errors import CorruptModel, DownloadFailed, InvalidRequest
 from local_llm.gpu.ports import Blobs, Device, Handle
 
 OpenBlobs = Callable[[Any], Awaitable[Blobs]]
@@ -55,14 +55,23 @@ class ObjectBlobs:
 
     def __init__(self, source: Any) -> None:
         self.name = str(getattr(source, "name", "the given object"))
-        self.size = int(source.size)
+        try:
+            self.size = int(source.size)
+        except (TypeError, ValueError, OverflowError):
+            raise InvalidRequest(f"{self.name}: size must be a number of bytes, found {source.size!r:.60}.") from None
         self._read = source.read
 
     async def read(self, start: int, stop: int) -> bytes:
-        found = self._read(start, stop)
-        if isinstance(found, Awaitable):
-            found = await found
-        data = found.to_bytes() if hasattr(found, "to_bytes") else bytes(found)  # the page's buffers have their own way
+        try:
+            found = self._read(start, stop)
+            if isinstance(found, Awaitable):
+                found = await found
+            data = found.to_bytes() if hasattr(found, "to_bytes") else bytes(found)  # the page's buffers have their way
+        except Exception as error:  # of foreign code, whatever it is
+            raise DownloadFailed(
+                f"Reading {self.name} failed: {error}.",
+                remedy="read(start, stop) must give bytes, or a promise of them.",
+            ) from error
         if len(data) != stop - start:
             raise CorruptModel(
                 f"{self.name}: expected bytes {start} to {stop}, found {len(data)} of these {stop - start}.",
@@ -165,10 +174,21 @@ def folder_of_place(place: str | os.PathLike[str], open_blobs: OpenBlobs) -> Fol
 
 
 def folder_of_files(opened: Sequence[Blobs]) -> Folder:
-    """A folder of files that are open already. Of two that have the same name the first counts."""
-    files = {base_name(file.name): file for file in reversed(opened)}
+    """A folder of files that are open already: the directory of the one that lies highest, and what is below it.
 
-    async def same(blobs: Blobs) -> Blobs:
-        return blobs
+    Files elsewhere go by their last names. Of two that have the same name the first counts.
+    """
+    places = [file.name.split("?")[0].split("#")[0].replace("\\", "/") for file in opened]
+    root = min((place[: place.rfind("/") + 1] for place in places), key=lambda path: path.count("/"), default="")
+    names = [place[len(root) :] if root and place.startswith(root) else base_name(place) for place in places]
+    files = dict(reversed(list(zip(names, opened, strict=True))))
 
-    return Folder(f"the list of {len(opened)} files", frozenset(files), files.__getitem__, same)
+    async def found(name: str) -> Blobs:
+        if name not in files:
+            raise DownloadFailed(
+                f"The list of {len(files)} files has no {name}.", remedy="Give all files of the model."
+            )
+        return files[name]
+
+    name = root.split("/resolve/")[0].rstrip("/") or f"the list of {len(opened)} files"
+    return Folder(name, frozenset(name.split("/")[0] for name in files), str, found)
