@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,7 +31,10 @@ class Origin:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that is ready to answer. lineage: one object for a model and those that replace it on a new device."""
+    """A model that is ready to answer. lineage: one object for a model and those that replace it on a new device.
+
+    dropped: messages that the last conversation let go of (sliding.Chat).
+    """
 
     name: str
     memory: Memory
@@ -42,6 +45,7 @@ class Loaded:
     storage: Storage
     origin: Origin
     lineage: object = field(default_factory=object)
+    dropped: list[Mapping[str, Any]] = field(default_factory=list)
 
 
 async def build(host: Host, opened: Opened, memory: Memory, origin: Origin, say: Say) -> Loaded:

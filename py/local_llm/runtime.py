@@ -15,18 +15,18 @@ from typing import Any
 import numpy as np
 
 from local_llm import inspection
+from local_llm.answering import Answering, chat_prompt, text_prompt
 from local_llm.errors import Busy, DeviceLost, InvalidRequest, LocalLLMError, NotReady
 from local_llm.events import Callback, Events
-from local_llm.formats.files import OpenBlobs
 from local_llm.formats.opening import open_checkpoint
-from local_llm.generate.engine import Engine, Outcome, Request
+from local_llm.generate.engine import Engine
 from local_llm.generate.sampler import Options, read_options
-from local_llm.generate.stats import Timing
 from local_llm.gpu.memory import Memory
 from local_llm.gpu.ports import Device, Host
 from local_llm.gpu.reopening import reopen
 from local_llm.loaded import Loaded, Origin, build
 from local_llm.reply import Chunk, Reply, reply_of, told
+from local_llm.sliding import Prompt
 from local_llm.state import State
 
 MOST_LOSSES = 3  # of the device, one after the other, until a request gives up
@@ -45,7 +45,7 @@ class LocalLLM:
         self._leaving: object = None  # lineage of the model that is being unloaded
         self._interrupted = False
         self._loading: asyncio.Task[None] | None = None
-        self._loading_source: object = None
+        self._loading_source: tuple[Any, ...] = (None,)  # model, context_size, quantize
         self._generation: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
         self._events = Events()
@@ -101,7 +101,7 @@ class LocalLLM:
             memory = Memory(await self._open_device(), self._gpu_limit())
             try:
                 self._say(0.0, "Reading the header")
-                opened = await open_checkpoint(origin.source, self._opener(origin.source), origin.quantize)
+                opened = await open_checkpoint(origin.source, self._host.open_blobs, origin.quantize)
                 return await build(self._host, opened, memory, origin, self._say)
             except BaseException as error:
                 self.state.peak_bytes = memory.peak
@@ -116,10 +116,6 @@ class LocalLLM:
         self._say(1.0, "Ready")
         self.state.gpu_bytes = loaded.memory.nbytes
         self._events.emit("ready", model=loaded.name, **more)
-
-    def _opener(self, source: Any) -> OpenBlobs:
-        """How the files of the model `source` are opened."""
-        return self._host.open_blobs
 
     def _gpu_limit(self) -> int | None:
         """GPU bytes that should not be exceeded, where that is known."""
@@ -204,13 +200,14 @@ class LocalLLM:
 
         options: tools and template_options (such as enable_thinking) for the chat template; max_tokens, temperature,
         top_k, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty, seed, stop, ignore_eos (go on past
-        the model's end token). when_busy: "wait" (in order) or "raise" (Busy).
+        the model's end token), when_full ("stop", or "slide": let go of the oldest turns, see sliding.Chat).
+        when_busy: "wait" (in order) or "raise" (Busy).
         Returns a Reply, or with stream=True an async generator of Chunks; closing it stops the GPU work.
         """
         loaded = self._require()
         asked = {"tools": options.pop("tools", None), "options": options.pop("template_options", None)}
         checked = read_options(options)
-        return await self._answer(loaded, loaded.dialogue.chat_ids(messages, **asked), checked, stream, when_busy)
+        return await self._answer(loaded, chat_prompt(loaded, messages, asked, checked), checked, stream, when_busy)
 
     async def complete(
         self, prompt: str | Sequence[int], *, stream: bool = False, when_busy: str = "wait", **options: Any
@@ -218,8 +215,7 @@ class LocalLLM:
         """Continue a text, or token ids, without a chat template. Options and results as in chat."""
         loaded = self._require()
         checked = read_options(options)
-        ids = loaded.dialogue.completion_ids(prompt) if isinstance(prompt, str) else [int(token) for token in prompt]
-        return await self._answer(loaded, ids, checked, stream, when_busy)
+        return await self._answer(loaded, text_prompt(loaded, prompt, checked), checked, stream, when_busy)
 
     async def logits(self, token_ids: Sequence[int]) -> np.ndarray:
         """Teacher forcing: float32 [T, V]; row t holds the scores of the token that follows token_ids[t]."""
@@ -250,13 +246,13 @@ class LocalLLM:
             self._loaded.engine.interrupt()
 
     async def _answer(
-        self, loaded: Loaded, ids: Sequence[int], options: Options, stream: bool, when_busy: str
+        self, loaded: Loaded, prompt: Prompt, options: Options, stream: bool, when_busy: str
     ) -> Reply | Stream:
         if when_busy not in ("wait", "raise"):
             raise InvalidRequest(f"when_busy must be 'wait' or 'raise', found {when_busy!r}.")
         if when_busy == "raise" and self._turn.locked():
             raise Busy("A generation is running.")
-        chunks = self._stream(loaded, ids, options)
+        chunks = self._stream(loaded, prompt, options)
         if stream:
             return chunks
         async with aclosing(chunks):
@@ -265,10 +261,10 @@ class LocalLLM:
                     return chunk.reply
         raise AssertionError("a stream ends with a reply")
 
-    async def _stream(self, loaded: Loaded, ids: Sequence[int], options: Options) -> Stream:
+    async def _stream(self, loaded: Loaded, prompt: Prompt, options: Options) -> Stream:
         """Chunks from a task of their own, so that a reader who stops reading blocks nobody."""
         queue: asyncio.Queue[Chunk | BaseException] = asyncio.Queue()
-        task = asyncio.ensure_future(self._generate(loaded, ids, options, queue))
+        task = asyncio.ensure_future(self._generate(loaded, prompt, options, queue))
         try:
             while True:
                 item = await queue.get()
@@ -286,7 +282,7 @@ class LocalLLM:
                     task.cancel()
 
     async def _generate(
-        self, loaded: Loaded, ids: Sequence[int], options: Options, queue: asyncio.Queue[Chunk | BaseException]
+        self, loaded: Loaded, prompt: Prompt, options: Options, queue: asyncio.Queue[Chunk | BaseException]
     ) -> None:
         try:
             async with self._turn:
@@ -295,7 +291,7 @@ class LocalLLM:
                 self.state.generating, self._interrupted = True, False
                 loaded.engine.begin()
                 try:
-                    await self._run(loaded, ids, options, queue.put_nowait)
+                    await self._run(loaded, prompt, options, queue.put_nowait)
                 finally:
                     self.state.generating = False
                     self._generation = None
@@ -306,34 +302,24 @@ class LocalLLM:
                 self._tell(error)
             queue.put_nowait(error)
 
-    async def _run(self, loaded: Loaded, ids: Sequence[int], options: Options, put: Callable[[Chunk], None]) -> None:
-        outcome = Outcome(Timing(self._host.clock))
-        reader = loaded.dialogue.reader(options.stop, ids)
+    async def _run(self, loaded: Loaded, prompt: Prompt, options: Options, put: Callable[[Chunk], None]) -> None:
+        asked = len(prompt.ids)
+        reader = loaded.dialogue.reader(options.stop, prompt.ids)
         stop_ids = frozenset() if options.ignore_eos else loaded.dialogue.stop_ids
-        request = Request(tuple(ids), options.max_tokens, stop_ids, options.sampling, options.seed)
-        self._events.emit("generation-start", prompt_tokens=len(ids))
+        self._events.emit("generation-start", prompt_tokens=asked)
 
-        async def work(engine: Engine) -> None:
-            outcome.finish_reason = ""
-            answered = tuple(outcome.token_ids)
-            rest = replace(request, prompt=request.prompt + answered, answered=len(answered))
-            async with aclosing(engine.generate(rest, outcome)) as steps:
-                async for fresh in steps:
-                    delta = reader.feed(fresh)
-                    if delta:
-                        put(Chunk(delta, reader.text, len(outcome.token_ids)))
-                        self._events.emit("token", delta=delta, token_count=len(outcome.token_ids))
-                    if reader.stopped:
-                        outcome.finish_reason = "stop"
-                        break
+        def fresh(delta: str) -> None:
+            put(Chunk(delta, reader.text, answer.count))
+            self._events.emit("token", delta=delta, token_count=answer.count)
 
-        await self._survive(loaded, work, lambda: len(outcome.token_ids))
+        answer = Answering(prompt, options, stop_ids, reader, self._host.clock, fresh)
+        await self._survive(loaded, answer.work, lambda: answer.count)
         rest = reader.finish()
-        reply = reply_of(loaded.name, len(ids), outcome, reader.text)
+        reply = reply_of(loaded.name, asked, answer.outcome, reader.text)
         self.state.statistics.add(reply, self._host.clock())
         self.state.generating = False  # whoever hears of the end finds the status in step with it
         self._events.emit("generation-end", **told(reply))
-        put(Chunk(rest, reader.text, len(outcome.token_ids), True, reply))
+        put(Chunk(rest, reader.text, answer.count, True, reply))
 
     async def _survive(
         self, loaded: Loaded, work: Callable[[Engine], Awaitable[Any]], progress: Callable[[], int] = lambda: 0

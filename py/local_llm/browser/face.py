@@ -35,6 +35,7 @@ GENERATION = {
     "seed": "seed",
     "stop": "stop",
     "ignoreEos": "ignore_eos",
+    "whenFull": "when_full",
 }
 CHAT = {**GENERATION, "tools": "tools", "templateOptions": "template_options"}
 MEASURE = {

@@ -19,13 +19,17 @@ DEFAULT_MAX_TOKENS = 512
 
 @dataclass(frozen=True)
 class Options:
-    """Checked options. seed: u32. stop: strings that end the answer and are not part of it."""
+    """Checked options. seed: u32. stop: strings that end the answer and are not part of it.
+
+    when_full: what happens at the cache's end, "stop" or "slide".
+    """
 
     max_tokens: int
     sampling: SamplingParams
     seed: int
     stop: tuple[str, ...]
     ignore_eos: bool
+    when_full: str = "stop"
 
 
 # name: (least, most, is a whole number)
@@ -44,13 +48,15 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
 
 def read_options(given: Mapping[str, Any]) -> Options:
     """Check and complete. None means "not given". Raises InvalidRequest that names the option and its range."""
-    known = [*_RANGES, "stop", "ignore_eos"]
+    known = [*_RANGES, "stop", "ignore_eos", "when_full"]
     unknown = [name for name in given if name not in known]
     if unknown:
         raise InvalidRequest(f"Unknown option '{unknown[0]}'.", remedy=f"Known options: {', '.join(known)}.")
     values: dict[str, Any] = {name: _number(name, given[name]) for name in _RANGES if given.get(name) is not None}
     if not isinstance(given.get("ignore_eos", False), bool | None):
         raise InvalidRequest(f"Option 'ignore_eos' must be true or false, found {given['ignore_eos']!r}.")
+    if given.get("when_full") not in (None, "stop", "slide"):
+        raise InvalidRequest(f"Option 'when_full' must be 'stop' or 'slide', found {given['when_full']!r:.60}.")
     if values.get("top_p") == 0:
         values["top_p"] = 1e-6  # the most probable token alone
     names = SamplingParams.__dataclass_fields__
@@ -60,6 +66,7 @@ def read_options(given: Mapping[str, Any]) -> Options:
         seed=int(values["seed"]) if "seed" in values else secrets.randbits(32),
         stop=_stops(given.get("stop")),
         ignore_eos=bool(given.get("ignore_eos")),
+        when_full=given.get("when_full") or "stop",
     )
 
 
