@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from local_llm.ops import linear as products
 from local_llm.ops.linear import matmul
 from local_llm.ops.weight import FORMATS
 from tests.kernels.workbench import workbench
@@ -77,3 +78,18 @@ async def test_bias_or_add(device, software):
     with workbench(device, software=software) as bench:
         await check(bench, "q8_0", 40, 3, 64, add=True, after=1)
         await check(bench, "f16", 3, 7, 64, bias=True, offset=1)
+
+
+@pytest.mark.parametrize("lanes", [64, 128])
+@pytest.mark.parametrize("format", ["q4_0", "q8_0", "f32"])
+async def test_large_tiles(device, monkeypatch, format, lanes):
+    monkeypatch.setattr(products, "ENOUGH_WORKGROUPS", 0)
+    monkeypatch.setattr(products, "MANY_ROWS", 0 if lanes == 128 else 1 << 30)
+    with workbench(device, software=False) as bench:
+        await check(bench, format, 130, 150, 96, bias=True, add=True, offset=3, after=2)
+        await check(bench, format, 33, 49, 64, recorded=200)
+        await check(bench, format, 5, 1000, 32)
+        split = bench.limited(max_binding_bytes=66 * FORMATS[format].quants * 3)
+        await check(split, format, 70, 70, 96, offset=2, after=1)
+        if format == "f32":
+            await check(bench, format, 70, 130, 257)

@@ -12,6 +12,8 @@ from local_llm.gpu.ports import Caps
 from local_llm.ops.shared import Shared
 from local_llm.ops.weight import BLOCK, Weight
 
+ENOUGH_WORKGROUPS = 256
+MANY_ROWS = 8192
 ACTIVATIONS = ("silu", "gelu")
 
 
@@ -46,7 +48,7 @@ def matvec_variant(caps: Caps, weight: Weight) -> Variant:
     # Measured on an H200, see docs/log.md: long matrices have rows to spare, so that a lane shares x among four; short
     # ones need many lanes a row, best of all one for each block.
     blocks, rows = weight.blocks, weight.rows
-    if rows >= 8192:
+    if rows >= MANY_ROWS:
         lanes, teams, each = (8, 16, 2) if blocks < 32 else (16, 8, 4)
     elif blocks <= 20:
         lanes, teams, each = 20, 4, 2
@@ -61,11 +63,17 @@ def matvec_variant(caps: Caps, weight: Weight) -> Variant:
     return Variant("", {"LANES": lanes, "TEAMS": teams, "ROWS": each}, teams * each)
 
 
-def matmul_variant(caps: Caps, weight: Weight) -> tuple[Variant, int]:
+def matmul_variant(caps: Caps, weight: Weight, tokens: int) -> tuple[Variant, int]:
     """Also how many tokens one workgroup takes."""
     if caps.software:
         return _serial(weight, 16), 4
-    return Variant("", {"ALIGNED": weight.cols % BLOCK == 0}, 64), 32
+    aligned = {"ALIGNED": weight.cols % BLOCK == 0}
+    # Measured on an H200, see docs/log.md: large tiles where enough workgroups are left to fill a GPU.
+    if -(-weight.rows // 64) * -(-tokens // 64) < ENOUGH_WORKGROUPS:
+        return Variant("", aligned, 64), 32
+    largest = (weight.rows >= MANY_ROWS or weight.cols >= 12288) and caps.workgroup_bytes >= 24 << 10
+    lanes = 128 if largest else 64
+    return Variant("_large", {"LANES": lanes, **aligned}, lanes), 64
 
 
 def is_gelu(activation: str) -> bool:
@@ -177,7 +185,7 @@ def matmul(
 
     bias: f32, that of row n at bias_offset + n.
     """
-    variant, tile_tokens = matmul_variant(s.caps, weight)
+    variant, tile_tokens = matmul_variant(s.caps, weight, tokens)
     kernel = Kernel.of(
         "matmul" + variant.suffix,
         {"weight": weight.format},
