@@ -205,6 +205,26 @@ def test_files_from_disk(page, tiny, chosen, source, kind):
     np.testing.assert_allclose(array(got), wanted[kind], **tolerance.MODEL)
 
 
+def test_the_page_takes_folders(page, tiny):
+    """By its button, and dropped: a folder with a folder in it."""
+    root, wanted = tiny
+    page.evaluate("() => llm.unload()")
+    page.locator("[data-part=folder]").set_input_files(root / "mlc")
+    page.wait_for_function("() => llm.isReady() && llm.getCurrentModel() === 'mlc'")
+    got = page.evaluate("async (ids) => packed(await llm.logits(ids))", IDS)
+    np.testing.assert_allclose(array(got), wanted["mlc"], **tolerance.MODEL)
+    shutil.copytree(root / "st", root / "dropped")
+    (root / "dropped" / "0").mkdir()
+    write_json(root / "dropped" / "0" / "config.json", {"model_type": "another"})
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(root / "dropped")], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 200, "y": 300, "data": data})
+    page.wait_for_function("() => llm.isReady() && llm.getCurrentModel() === 'dropped'")
+    got = page.evaluate("async (ids) => packed(await llm.logits(ids))", IDS)
+    np.testing.assert_allclose(array(got), wanted["st"], **tolerance.MODEL)
+
+
 @pytest.mark.parametrize(("bits", "least"), [(8, 0.999), (4, 0.9)])
 def test_floats_are_quantized_while_loading(page, tiny, bits, least):
     code = """async ([ids, quantize]) => {

@@ -5,12 +5,14 @@ Text goes in as text, never as HTML.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import js
 from pyodide.ffi import JsException, create_proxy, to_js
 
+from local_llm.browser.dropped import dropped_files
 from local_llm.widget.tree import El, Mounted, mount, patch
 
 _NEAR = 160  # pixels from the end of the log within which a reader follows a growing answer
@@ -46,7 +48,7 @@ class PageView:
         for part in ("log", "toasts"):
             self._parts[part].addEventListener("click", create_proxy(clicked))
 
-    def on_drop(self, callback: Callable[[Any], None]) -> None:
+    def on_drop(self, callback: Callable[[Sequence[Any]], None]) -> None:
         def over(raised: Any) -> None:
             if "Files" in list(raised.dataTransfer.types):
                 raised.preventDefault()
@@ -58,10 +60,11 @@ class PageView:
 
         def dropped(raised: Any) -> None:
             self._root.removeAttribute("data-dropping")
-            files = raised.dataTransfer.files
-            if files.length:
+            if "Files" in list(raised.dataTransfer.types):
                 raised.preventDefault()
-                callback(files.item(0))
+                found = dropped_files(raised.dataTransfer)  # what was dropped is gone after this event
+                task = asyncio.ensure_future(found)
+                task.add_done_callback(lambda task: callback(task.result()))
 
         for event, heard in (("dragover", over), ("dragleave", left), ("drop", dropped)):
             js.document.addEventListener(event, create_proxy(heard))
@@ -88,11 +91,11 @@ class PageView:
     def focus(self, part: str) -> None:
         self._parts[part].focus()
 
-    def picked_file(self) -> Any | None:
-        picker = self._parts["file"]
-        file = picker.files.item(0) if picker.files.length else None
+    def picked_files(self, part: str) -> Sequence[Any]:
+        picker = self._parts[part]
+        files = [picker.files.item(number) for number in range(picker.files.length)]
         picker.value = ""  # the same file again is a change, too
-        return file
+        return files
 
     def widget_model(self, model: str) -> None:
         self._parts["widget"].setAttribute("model", model)

@@ -1,10 +1,10 @@
-"""Which model the page loads, and how the page shows it: a file from disk, a dropped one, a URL, or the service's own
-choice. Nothing is downloaded before somebody asks. Knows no DOM.
+"""Which model the page loads, and how the page shows it: files or a folder from disk, dropped ones, an address,
+or the service's own choice. Nothing is downloaded before somebody asks. Knows no DOM.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from local_llm.errors import LocalLLMError
@@ -28,7 +28,8 @@ class Picker:
         """Tie the controls and the events."""
         view, service = self._view, self._service
         view.on("load", "click", lambda: self._begin(self.load()))
-        view.on("file", "change", lambda: self._take(view.picked_file()))
+        for part in ("file", "folder"):
+            view.on(part, "change", lambda part=part: self._take(view.picked_files(part)))
         view.on("url-form", "submit", lambda: self._take(view.value("url").strip()))
         view.on_drop(self._take)
         service.on("loading", self._loading)
@@ -55,9 +56,9 @@ class Picker:
         self._view.set_text("adapter", "")
         self._view.set_text("status", "Not loaded yet: it loads with your first message and stays on this device.")
 
-    def _take(self, source: Any) -> None:
+    def _take(self, source: str | Sequence[Any]) -> None:
         if source:
-            self._source = source
+            self._source = source[0] if not isinstance(source, str) and len(source) == 1 else source
             self._begin(self.load())
 
     def _loading(self, detail: Mapping[str, Any]) -> None:

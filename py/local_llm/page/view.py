@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from local_llm.widget.tree import El
@@ -17,8 +17,8 @@ class View(Protocol):
         """A click on a button of a tree: its data-action and its data-index; for copy-code the code beside it."""
         ...
 
-    def on_drop(self, callback: Callable[[Any], None]) -> None:
-        """A file was dropped onto the page."""
+    def on_drop(self, callback: Callable[[Sequence[Any]], None]) -> None:
+        """Files, or folders with all that is in them, were dropped onto the page."""
         ...
 
     def set_text(self, part: str, text: str) -> None: ...
@@ -39,8 +39,8 @@ class View(Protocol):
 
     def focus(self, part: str) -> None: ...
 
-    def picked_file(self) -> Any | None:
-        """The file that was chosen from disk, if any."""
+    def picked_files(self, part: str) -> Sequence[Any]:
+        """The files that were chosen from disk."""
         ...
 
     def widget_model(self, model: str) -> None:
