@@ -21,6 +21,7 @@ from local_llm.events import Callback, Events
 from local_llm.formats.opening import open_checkpoint
 from local_llm.generate.engine import Engine
 from local_llm.generate.sampler import Options, read_options
+from local_llm.generate.stats import steady
 from local_llm.gpu.memory import Memory
 from local_llm.gpu.ports import Device, Host
 from local_llm.gpu.reopening import reopen
@@ -38,7 +39,7 @@ class LocalLLM:
     """A private language model. Create one, `await init(model)`, then `chat` or `complete`."""
 
     def __init__(self, host: Host) -> None:
-        self._host = host
+        self._host = replace(host, clock=steady(host.clock))
         self._device: Device | None = None
         self._had_device = False
         self._loaded: Loaded | None = None

@@ -6,6 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 
+def steady(clock: Callable[[], float]) -> Callable[[], float]:
+    """The same clock, standing still for a moment wherever it would go back."""
+    last, lead = clock(), 0.0
+
+    def now() -> float:
+        nonlocal last, lead
+        told = clock()
+        lead += max(0.0, last - told)
+        last = told
+        return told + lead
+
+    return now
+
+
 @dataclass
 class Timing:
     """Seconds since some origin; None where it has not happened yet."""
