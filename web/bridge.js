@@ -4,9 +4,6 @@
 const USAGE = 0x0004 | 0x0008 | 0x0040 | 0x0080; // COPY_SRC | COPY_DST | UNIFORM | STORAGE
 const STAGING = 0x0001 | 0x0008; // MAP_READ | COPY_DST
 const POOLED = 1 << 20; // larger staging buffers are not worth keeping
-const IN_FLIGHT = 64 << 20; // bytes written before waiting for the GPU, so that a fast network cannot pile them up
-const NEAR = 1 << 20; // skipping this many bytes of a running request is cheaper than a new one
-const IDLE_MS = 5000;
 
 const named = (name, message) => Object.assign(new Error(message), { name });
 
@@ -72,15 +69,15 @@ export const record = (...plan) => plan;
 
 export function replay(gpu, plan, times) {
   const encoder = gpu.device.createCommandEncoder();
+  const pass = encoder.beginComputePass();
   for (let n = 0; n < times; n++) {
-    const pass = encoder.beginComputePass();
     for (let i = 0; i < plan.length; i += 5) {
       if (i === 0 || plan[i] !== plan[i - 5]) pass.setPipeline(plan[i]);
       pass.setBindGroup(0, plan[i + 1]);
       pass.dispatchWorkgroups(plan[i + 2], plan[i + 3], plan[i + 4]);
     }
-    pass.end();
   }
+  pass.end();
   gpu.queue.submit([encoder.finish()]);
 }
 
@@ -134,123 +131,54 @@ function finish(gpu, work, result) {
 
 // ---- bytes ----
 
-// What a URL answers to a request for its first byte, as JSON; `total` is null where the server does not say.
-export async function probe(url) {
-  const answer = await fetch(url, { headers: { Range: "bytes=0-0" } });
-  await answer.body?.cancel();
-  const type = answer.headers.get("Content-Type") ?? "";
-  const range = /\/(\d+)$/.exec(answer.headers.get("Content-Range") ?? "");
-  let total = range ? Number(range[1]) : null;
-  if (answer.status === 206 && total === null) {
-    const length = (await fetch(url, { method: "HEAD" })).headers.get("Content-Length"); // CORS shows no Content-Range
-    total = length ? Number(length) : null;
-  }
-  return JSON.stringify({ status: answer.status, type, total, url: answer.url });
-}
-
-export async function download(url) {
-  const answer = await fetch(url);
-  if (!answer.ok) throw named("DownloadFailed", `the server answered ${answer.status}`);
-  return answer.blob();
-}
-
 export const isBlob = (value) => value instanceof Blob;
 
 export const blobOf = (bytes) => new Blob([bytes]);
 
-// A URL (that serves ranges) or a Blob, read forwards: ranges that follow each other share one request.
-export const openSource = (body) => ({ body, reader: null, position: 0, rest: new Uint8Array(0), timer: 0, wanted: null });
-
-export function stopSource(source) {
-  source.wanted = null;
-  closeSource(source);
-}
-
-function closeSource(source) {
-  clearTimeout(source.timer);
-  source.reader?.cancel().catch(() => {});
-  source.reader = null;
-}
-
-async function request(body, start, stop) {
-  if (body instanceof Blob) return body.slice(start, stop || body.size);
-  const answer = await fetch(body, { headers: { Range: `bytes=${start}-${stop ? stop - 1 : ""}` } });
-  if (answer.status === 206) return answer;
-  await answer.body?.cancel();
-  throw named("DownloadFailed", `the server answered ${answer.status} to a request for a byte range`);
-}
-
-export async function readRange(source, start, stop) {
-  return new Uint8Array(await (await request(source.body, start, stop)).arrayBuffer());
-}
-
-// Bytes at source.position, at most `limit`; an empty array at the end.
-async function next(source, limit) {
-  while (source.rest.length === 0) {
-    const { done, value } = await source.reader.read();
-    if (done) return source.rest;
-    source.rest = value;
-  }
-  const bytes = source.rest.subarray(0, limit);
-  source.rest = source.rest.subarray(bytes.length);
-  source.position += bytes.length;
-  return bytes;
-}
-
-async function seek(source, start) {
-  const gap = start - source.position;
-  if (!source.reader || gap < 0 || gap > NEAR) {
-    closeSource(source);
-    const answer = await request(source.body, start);
-    source.reader = (answer instanceof Blob ? answer.stream() : answer.body).getReader();
-    source.position = start;
-    source.rest = new Uint8Array(0);
-  }
-  while (source.position < start && (await next(source, start - source.position)).length);
-}
-
-// Bytes [start, stop) to offset 0 of buffer, zeros up to a multiple of 4. `report(n)` hears of every n bytes, 10 times a second.
-export async function fetchInto(gpu, buffer, source, start, stop, report) {
-  const word = new Uint8Array(4); // WebGPU writes whole words; a chunk may end within one
-  let [at, told, then, retries, queued] = [start, start, performance.now(), 1, 0];
-  const live = () => source.wanted === buffer;
-  source.wanted = buffer;
-  clearTimeout(source.timer);
-  const put = (bytes) => {
-    const used = (at - start) % 4;
-    const head = used ? Math.min(4 - used, bytes.length) : 0;
-    word.set(bytes.subarray(0, head), used);
-    if (head && (used + head === 4 || at + head === stop)) gpu.queue.writeBuffer(buffer, at - start - used, word);
-    const body = (bytes.length - head) & ~3;
-    if (body) gpu.queue.writeBuffer(buffer, at - start + head, bytes, head, body);
-    const tail = bytes.subarray(head + body);
-    at += bytes.length;
-    if (tail.length) word.fill(0).set(tail);
-    if (tail.length && at === stop) gpu.queue.writeBuffer(buffer, at - start - tail.length, word);
-  };
-  while (at < stop) {
-    try {
-      await seek(source, at);
-      const bytes = await next(source, stop - at);
-      if (!live()) throw named("AbortError", "the load was stopped");
-      if (!bytes.length) throw named("DownloadFailed", `the data ended after byte ${at}; bytes up to ${stop} were wanted`);
-      put(bytes);
-      queued += bytes.length;
-    } catch (error) {
-      closeSource(source);
-      if (retries-- === 0 || !live()) throw error;
+// Reads lane.reader into lane.bytes until that is full: true; false where the body ends before. `at` tells how far it came
+// at any moment, `skip` bytes are thrown away first, what was read too much waits in `rest`.
+export async function fill(lane) {
+  while (lane.at < lane.bytes.length) {
+    if (!lane.rest) {
+      const { done, value } = await lane.reader.read();
+      if (done) return false;
+      lane.rest = value;
     }
-    if (performance.now() - then > 100 || at === stop) {
-      report(at - told);
-      [told, then] = [at, performance.now()];
-    }
-    if (queued > IN_FLIGHT) {
-      await gpu.queue.onSubmittedWorkDone();
-      queued = 0;
-    }
+    const skipped = Math.min(lane.skip, lane.rest.length);
+    lane.skip -= skipped;
+    const part = lane.rest.subarray(skipped, skipped + lane.bytes.length - lane.at);
+    const used = skipped + part.length;
+    lane.rest = used < lane.rest.length ? lane.rest.subarray(used) : null;
+    lane.bytes.set(part, lane.at);
+    lane.at += part.length;
   }
-  source.timer = setTimeout(() => closeSource(source), IDLE_MS);
+  return true;
 }
+
+// `size` bytes go to `buffer`, from its start, in pieces of any length. WebGPU writes whole words: a piece may end within
+// one, the last one is padded with zeros.
+export const openSink = (gpu, buffer, size) => ({ gpu, buffer, size, at: 0, word: new Uint8Array(4) });
+
+export function put(sink, bytes) {
+  const { gpu, buffer, size, word, at } = sink;
+  const used = at % 4;
+  const head = used ? Math.min(4 - used, bytes.length) : 0;
+  word.set(bytes.subarray(0, head), used);
+  if (head && (used + head === 4 || at + head === size)) gpu.queue.writeBuffer(buffer, at - used, word);
+  const body = (bytes.length - head) & ~3;
+  if (body) gpu.queue.writeBuffer(buffer, at + head, bytes, head, body);
+  const tail = bytes.subarray(head + body);
+  sink.at = at + bytes.length;
+  if (tail.length) word.fill(0).set(tail);
+  if (tail.length && sink.at === size) gpu.queue.writeBuffer(buffer, size - tail.length, word);
+}
+
+// A Web Lock, held until the returned function is called; null where it is taken and `wait` is false.
+export const hold = (name, mode, wait) =>
+  new Promise((got, failed) => {
+    const held = (lock) => (lock ? new Promise((release) => got(release)) : got(null));
+    navigator.locks.request(name, { mode, ifAvailable: !wait }, held).catch(failed);
+  });
 
 // ---- the face that the page's JavaScript sees ----
 

@@ -7,6 +7,7 @@ LocalLLMError
   GPUFault              a command was rejected by WebGPU's validation: a defect of this package
   OutOfMemory           needed, available
   DownloadFailed        url, status
+  StorageFull           wanted, free, what could be deleted
   ModelError
     UnknownModel        id, nearest ids
     UnsupportedModel    architecture or quantization, and what is supported
@@ -56,6 +57,10 @@ class OutOfMemory(LocalLLMError):
 
 class DownloadFailed(LocalLLMError):
     """Bytes could not be read from a URL or a file."""
+
+
+class StorageFull(LocalLLMError):
+    """This device has no room for a model's file; the remedy names models that could be deleted."""
 
 
 class ModelError(LocalLLMError):

@@ -12,12 +12,14 @@ NAMES = (
     "loading",  # {model}
     "progress",  # {progress 0..1, text, loaded_bytes, total_bytes, bytes_per_second, seconds_left}
     "ready",  # {model}
+    "kernels-replaced",  # {kernels}: this adapter gets them wrong, plain ones run in their place
     "error",  # {name, message, remedy}
     "unloaded",  # {model}
     "generation-start",  # {prompt_tokens}
     "token",  # {delta, token_count}
     "generation-end",  # {finish_reason, prompt_tokens, cached_tokens, completion_tokens, elapsed,
     #                     time_to_first_token, tokens_per_second}; seconds, None where nothing came
+    "storage-changed",  # {models, kept_bytes}
     "memory-warning",  # {gpu_bytes, limit_bytes, share, limit_source, message, remedy}
 )
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from local_llm import runtime
@@ -16,6 +18,7 @@ from local_llm.catalog import Catalog, built_in, read_catalog, stem
 from local_llm.errors import InvalidRequest, LocalLLMError, UnknownModel
 from local_llm.generate.sampler import read_options
 from local_llm.gpu.ports import Host, Store
+from local_llm.keeping import Keeping
 from local_llm.performance import UNKNOWN, PerformanceMonitor
 from local_llm.settings import StateManager
 
@@ -43,11 +46,11 @@ class Service(runtime.LocalLLM):
         state_manager: Store | None = None,
         performance: PerformanceMonitor | None = None,
     ) -> None:
-        super().__init__(host)
+        self.keeping = Keeping(host, lambda: self._events.emit("storage-changed", **self._kept_sums()))
+        super().__init__(replace(host, open_blobs=self.keeping.open_blobs))
         self.catalog = catalog or built_in()
         self.settings = StateManager(state_manager or host.store)
         self.performance = performance or PerformanceMonitor()
-        self.cached_urls: frozenset[str] = frozenset()  # of models that need no download
         self._download: Mapping[str, Any] = {}
         self._loading_model: str | None = None
         self._load_started = 0.0
@@ -60,6 +63,7 @@ class Service(runtime.LocalLLM):
             ("progress", self._on_progress),
             ("ready", self._on_ready),
             ("error", self._on_error),
+            ("unloaded", lambda detail: self.keeping.rest()),
             ("generation-end", self._on_generation_end),
         ):
             self.on(name, callback)
@@ -118,10 +122,60 @@ class Service(runtime.LocalLLM):
             return entry.urls[0]
         return model if _is_place(model) else self.catalog.find(model).urls[0]
 
+    # What is kept
+
+    async def stored_models(self) -> list[dict[str, Any]]:
+        """Models on this device, JSON-able: gpu.ports.Kept's fields and `id`, None where the catalogue has none."""
+        await self.keeping.refresh()
+        return self.keeping.listed({url: entry.id for entry in self.catalog.entries for url in entry.urls})
+
+    def look_at_storage(self) -> None:
+        """Find out, in the background, which models are here already."""
+        self._keep(self.keeping.refresh())
+
+    async def storage(self) -> dict[str, Any]:
+        """How much room there is, and whether models can be kept at all: gpu.ports.Storage.room, and `kept_bytes`."""
+        await self.keeping.refresh()
+        return await self.keeping.room()
+
+    async def delete_model(self, model: str) -> int:
+        """Delete what this device keeps of a model: an id or an address. Returns bytes that became free.
+
+        Raises Busy where it is in use, here or in another tab, and UnknownModel. Failures are events, too.
+        """
+        with self._told():
+            return await self.keeping.delete(self._places(model))
+
+    async def pin_model(self, model: str, pinned: bool = True) -> None:
+        """A pinned model never gives way in free_storage."""
+        await self.keeping.pin(self._places(model), pinned)
+
+    async def free_storage(self, nbytes: int) -> int:
+        """Delete the least recently used models until so many bytes are free; see keeping.Keeping.free."""
+        with self._told():
+            return await self.keeping.free(nbytes)
+
+    def _places(self, model: str) -> Sequence[str]:
+        entry = self.catalog.get(model)
+        return entry.urls if entry else (model,)
+
+    def _kept_sums(self) -> dict[str, int]:
+        return {"models": len(self.keeping.models), "kept_bytes": sum(one.nbytes for one in self.keeping.models)}
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What fails in here is an event, too."""
+        try:
+            yield
+        except LocalLLMError as error:
+            self._tell(error)
+            raise
+
     # The catalogue
 
     def available_models(self) -> list[dict[str, Any]]:
-        """Every model of the catalogue, JSON-able: see catalog.Entry, and `supported`, `reason`, `loaded`, `cached`.
+        """Every model of the catalogue, JSON-able: see catalog.Entry, and `supported`, `reason`, `loaded`, and
+        `cached`, `deletable`, `kept_bytes` as they were when storage was last looked at.
 
         `fits` is null where nobody knows: WebGPU does not say how much memory a GPU has.
         """
@@ -131,7 +185,7 @@ class Service(runtime.LocalLLM):
                 **entry.description,
                 "loaded": entry.id == self.state.model,
                 "fits": entry.fits(limit.nbytes if limit else None, held),
-                "cached": entry.is_cached(self.cached_urls),
+                **self.keeping.told(entry.urls),
             }
             for entry in self.catalog.entries
         ]
@@ -144,12 +198,9 @@ class Service(runtime.LocalLLM):
 
     async def load_catalog(self, url: str) -> list[str]:
         """Read a catalogue (JSON) and put its models before those known; returns their ids. Failures are events too."""
-        try:
-            blobs = await self._host.open_blobs(url)
+        with self._told():
+            blobs = await self.keeping.open_once(url)
             added = read_catalog((await blobs.read(0, blobs.size)).decode("utf-8", "replace"), url)
-        except LocalLLMError as error:
-            self._tell(error)
-            raise
         self.catalog = self.catalog.with_first(added.entries)
         return added.ids
 
@@ -251,7 +302,8 @@ class Service(runtime.LocalLLM):
     # What the runtime tells
 
     def _on_loading(self, detail: Mapping[str, Any]) -> None:
-        self._loading_model = stem(str(detail["model"]))
+        self._loading_model, source = stem(str(detail["model"])), self._loading_source[0]
+        self.keeping.begin(source, next((one.sha256 for one in self.catalog.entries if one.urls[0] == source), None))
         self._load_started = self._host.clock()
         self._download, self._remedy = {}, ""
 
@@ -262,6 +314,7 @@ class Service(runtime.LocalLLM):
         loaded = self._loaded
         if loaded is None:
             return
+        self._keep(self.keeping.loaded(loaded.origin.source))
         self.performance.count("loads")
         self.performance.add("load_seconds", self._host.clock() - self._load_started)
         storage = loaded.storage
@@ -282,6 +335,7 @@ class Service(runtime.LocalLLM):
     def _on_error(self, detail: Mapping[str, Any]) -> None:
         self._remedy = str(detail.get("remedy", ""))
         if self.state.phase == "error":
+            self.keeping.rest()
             self.performance.count("failed_loads")
         if detail.get("name") == "OutOfMemory":
             self.performance.refused(self.state.peak_bytes)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(os.environ.get("LOCAL_LLM_SITE", ROOT / "dist"))
 MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
 QUIET = ("--disable-background-networking", "--disable-component-update", "--no-first-run", "--no-sandbox")
-MANNERS = ("bare", "broken", "short", "slow", "held", "below")
+MANNERS = ("bare", "broken", "slow", "held", "below")
 ADAPTER = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 
 
@@ -37,10 +37,9 @@ def launch(playwright: Playwright, switches: tuple[str, ...] = ()) -> Browser:
 class TestServer:
     """The site at `url`; its models under /models/, and beside them paths that misbehave:
 
-    /bare/NAME answers without byte ranges, /broken/NAME drops the first long answer midway, /short/NAME always does,
-    /slow/NAME pauses midway, /held/NAME waits for `go` midway through a request without an end, /below/NAME is the site
-    in a folder, /page.gguf is an HTML page. `files` adds small files by path, readable from other origins; `requests`
-    keeps (path, Range header) of GETs.
+    /bare/NAME answers without byte ranges, /broken/NAME drops the first long answer midway, /slow/NAME
+    pauses midway, /held/NAME waits for `go` midway, /below/NAME is the site in a folder, /page.gguf is an HTML page.
+    `files` adds small files by path, readable from other origins; `requests` keeps (path, Range header) of GETs.
     """
 
     __test__ = False  # not a test class
@@ -51,6 +50,7 @@ class TestServer:
         self.files: dict[str, tuple[str, bytes]] = {"/page.gguf": ("text/html", b"<!doctype html><p>Not a model")}
         self.requests: list[tuple[str, str | None]] = []
         self.go = threading.Event()
+        self.header = 0  # bytes of a file before its weights, of which /held/ sends three quarters
         self._dropped: set[str] = set()
         outer = self
 
@@ -110,16 +110,16 @@ class TestServer:
             handler.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
         handler.end_headers()
         body = data[start:stop] if handler.command == "GET" else b""
-        whole = len(body) > 1000 and (manner != "held" or str(wanted).endswith("-"))
-        self._send(handler, body, manner if whole else "", path)
+        held = self.header + (len(data) - self.header) * 3 // 4 - start
+        self._send(handler, body, manner if len(body) > 1000 else "", path, min(max(held, 0), len(body)))
 
-    def _send(self, handler: Any, body: bytes, manner: str, path: str) -> None:
-        drop = manner == "short" or (manner == "broken" and path not in self._dropped)
+    def _send(self, handler: Any, body: bytes, manner: str, path: str, held: int) -> None:
+        drop = manner == "broken" and path not in self._dropped
         half = len(body) // 2 | 1 if drop or manner == "slow" else len(body)
         if manner == "held":
-            half = len(body) * 9 // 16
-            for place in range(0, half, half // 8):  # the page tells progress ten times a second
-                handler.wfile.write(body[place : min(place + half // 8, half)])
+            half, step = held, held // 8 + 1
+            for place in range(0, half, step):  # the page tells progress ten times a second
+                handler.wfile.write(body[place : min(place + step, half)])
                 time.sleep(0.15)
         else:
             handler.wfile.write(body[:half])

@@ -8,8 +8,11 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from local_llm.formats.opening import open_checkpoint
+from local_llm.native.blobs import open_blobs
 from tests.browser.harness import ADAPTER, MODEL, ROOT, SITE, TestServer, boot, launch
 from tests.browser.scripted import write_scripted_gguf
+from tests.conftest import wait
 
 IMAGES = ROOT / "docs" / "images"
 WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
@@ -86,6 +89,8 @@ def states(browser: Browser, server: TestServer, folder: Path) -> Iterator[tuple
     write_scripted_gguf(folder / f"{NAME}.gguf", ANSWER)
     data = (folder / f"{NAME}.gguf").read_bytes()
     server.files[f"/{NAME}.gguf"] = ("application/octet-stream", data)
+    checkpoint = wait(open_checkpoint(data, open_blobs)).checkpoint
+    server.header = min(tensor.start for tensor in checkpoint.tensors.values())
     page = browser.new_page(viewport=WIDE)
     page.set_default_timeout(60_000)
     page.add_init_script(GATE)

@@ -24,7 +24,13 @@ def asked(page, server, tmp_path):
     asked = []
     page.context.on("request", lambda request: asked.append(request.url))
     page.on("websocket", lambda socket: asked.append(socket.url))
-    page.evaluate("() => llm.init('tiny/tiny.gguf')")
+    page.evaluate(
+        """async () => {
+            await llm.unload();
+            for (const { model } of await llm.getStoredModels()) await llm.deleteModel(model);
+            await llm.init('tiny/tiny.gguf');
+        }"""
+    )
     assert any(url.endswith("/tiny/tiny.gguf") for url in asked)  # so requests are seen
     asked.clear()
     server.requests.clear()

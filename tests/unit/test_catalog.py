@@ -8,6 +8,7 @@ import pytest
 
 from local_llm.catalog import Catalog, built_in, nearest, read_catalog, stem
 from local_llm.errors import InvalidRequest, UnknownModel
+from local_llm.gpu.ports import Kept
 from tests.model.tiny import tiny_tokens, write_tiny_gguf
 from tests.unit.service_rig import Bench
 
@@ -234,7 +235,7 @@ async def test_a_page_adds_models_and_sees_what_fits_and_what_is_stored(tmp_path
     first = service.available_models()[0]
     assert (first["id"], first["fits"], first["cached"]) == ("mine", None, False)
     await service.set_memory_budget(1000)
-    service.cached_urls = frozenset({"tiny.gguf"})
+    service.keeping.models = (Kept("tiny.gguf", 8, 8, whole=True, used_at=1),)
     first = service.available_models()[0]
     assert (first["fits"], first["cached"]) == (False, True)
     await service.init("mine")

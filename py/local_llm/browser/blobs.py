@@ -1,36 +1,57 @@
-"""The Blobs port of the page: URLs, files a person picked, bytes. Knows no model format.
+"""The Blobs port of the page: URLs, files a person picked, bytes. Knows no model format and no storage.
 
-Bulk bytes go from the network or the file to the GPU inside the bridge, never through the Wasm heap. A URL's
-consecutive ranges share one request, so a loader that reads a file forwards downloads it in one piece.
+Bulk bytes go from the network or the file to the GPU as JavaScript's arrays, never through the Wasm heap.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from pyodide.ffi import JsException, JsProxy, create_proxy, to_js
+import js
+from pyodide.ffi import JsException, JsProxy, to_js
 
+from local_llm.browser.answers import REMEDY, probe, whole
 from local_llm.browser.bridge import load_bridge, typed
+from local_llm.browser.chunks import Chunks
 from local_llm.errors import CorruptModel, DownloadFailed
 from local_llm.gpu.ports import Device, Handle
+from local_llm.transfer import Patience
 
-_REMEDY = "Check the address in another tab; the server must allow this page to read it (CORS)."
-_WRONG = "Check the address: it must be that of the file itself, not of a page about it."
+CHUNK_BYTES = 4 << 20  # a multiple of 4
+_PIECE = 8 << 20
+_IN_FLIGHT = 64 << 20  # bytes written before waiting for the GPU, so that a fast source cannot pile them up
 
 
-async def open_blobs(source: Any) -> BrowserBlobs:
-    """source: a URL (relative ones to the page), a File or Blob, bytes or a Uint8Array."""
+class Pieces(Protocol):
+    """Where a file's bytes come from."""
+
+    name: str
+    size: int
+
+    async def part(self, start: int, stop: int) -> Any:
+        """At least one of bytes [start, stop), from start, as a Uint8Array."""
+        ...
+
+    def stop(self) -> None:
+        """Nobody waits for bytes any more."""
+        ...
+
+
+async def open_blobs(source: Any, patience: Patience | None = None, chunk_bytes: int = CHUNK_BYTES) -> BrowserBlobs:
+    """source: a URL (relative ones to the page), a File or Blob, bytes or a Uint8Array. Nothing is kept."""
     bridge = await load_bridge()
+    patience = patience or Patience()
     if isinstance(source, str):
-        return await _open_url(bridge, source)
+        facts = await probe(source, patience)
+        if facts.ranges and facts.identity:
+            return BrowserBlobs(bridge, Chunks(bridge, source, facts.identity, patience, chunk_bytes))
+        return BrowserBlobs(bridge, LocalPieces(source, await whole(source, patience)))
     if isinstance(source, (bytes, bytearray, memoryview)):
         source = to_js(source)
     if isinstance(source, JsProxy):
         body = source if bridge.isBlob(source) else bridge.blobOf(source)
-        return BrowserBlobs(bridge, _name_of(source), body, int(body.size))
+        return BrowserBlobs(bridge, LocalPieces(_name_of(source), body))
     raise DownloadFailed(
         f"A model is wanted as a URL, a File, a Blob or bytes; found {type(source).__name__}.",
         remedy="Pass one of these.",
@@ -42,68 +63,71 @@ def _name_of(source: Any) -> str:
     return getattr(source, "webkitRelativePath", "") or getattr(source, "name", "the given bytes")
 
 
-async def _open_url(bridge: Any, url: str) -> BrowserBlobs:
-    try:
-        found = json.loads(await bridge.probe(url))
-    except JsException as error:
-        ours = typed(error, f"Wanted a model file at {url}")  # the single file says so what it does not hold
-        failed = DownloadFailed(f"Wanted a model file at {url}; the request failed ({error}).", remedy=_REMEDY)
-        raise (failed if ours is error else ours) from None
-    status = found["status"]
-    if status not in (200, 206):
-        raise DownloadFailed(f"Wanted a file at {url}; the server answered {status}.", remedy=_WRONG)
-    if found["type"].startswith("text/html"):
-        raise DownloadFailed(f"Wanted a model file at {url}; found an HTML page.", remedy=_WRONG)
-    if found["total"] is not None:
-        return BrowserBlobs(bridge, url, url, found["total"])
-    try:  # no byte ranges here: fetch the whole into the browser's blob store, which is not the Wasm heap
-        body = await bridge.download(url)
-    except JsException as error:
-        raise DownloadFailed(f"Wanted all of {url}; the download broke ({error}).", remedy=_REMEDY) from None
-    return BrowserBlobs(bridge, url, body, int(body.size))
+class LocalPieces:
+    """See Pieces; over a Blob or File, which is never copied."""
+
+    def __init__(self, name: str, body: Any) -> None:
+        self.name = name
+        self.size = int(body.size)
+        self._body = body
+
+    async def part(self, start: int, stop: int) -> Any:
+        piece = self._body.slice(start, min(start + _PIECE, stop))
+        return js.Uint8Array.new(await piece.arrayBuffer())
+
+    def stop(self) -> None:
+        """There is nothing to stop."""
 
 
 class BrowserBlobs:
     """See gpu.ports.Blobs."""
 
-    def __init__(self, bridge: Any, name: str, body: Any, size: int) -> None:
-        self.name = name
-        self.size = size
+    def __init__(self, bridge: Any, pieces: Pieces) -> None:
+        self.name = pieces.name
+        self.size = pieces.size
         self._bridge = bridge
-        self._source = bridge.openSource(body)
-        self._turn = asyncio.Lock()  # one reader runs through the file
+        self._pieces = pieces
 
     async def read(self, start: int, stop: int) -> bytes:
         self._check(start, stop)
-        if start == stop:
-            return b""
-        try:
-            data = (await self._bridge.readRange(self._source, start, stop)).to_bytes()
-        except JsException as error:
-            raise self._failed(error) from None
-        if len(data) != stop - start:
-            raise CorruptModel(
-                f"Wanted bytes {start} to {stop} of {self.name}; found {len(data)} of these {stop - start}.",
-                remedy="Load it again; if it stays so, the file is damaged.",
-            )
-        return data
+        data = bytearray()
+        while len(data) < stop - start:
+            data += (await self._part(start + len(data), stop)).to_bytes()
+        return bytes(data)
 
     async def stream_into(
         self, device: Device, buffer: Handle, start: int, stop: int, progress: Callable[[int], None]
     ) -> None:
         self._check(start, stop)
-        report = create_proxy(progress)
         gpu = device.gpu  # pyright: ignore[reportAttributeAccessIssue]
-        async with self._turn:
-            try:
-                await self._bridge.fetchInto(gpu, buffer, self._source, start, stop, report)
-            except JsException as error:
-                raise self._failed(error) from None
-            except asyncio.CancelledError:
-                self._bridge.stopSource(self._source)
-                raise
-            finally:
-                report.destroy()
+        sink = self._bridge.openSink(gpu, buffer, stop - start)
+        at, queued = start, 0
+        while at < stop:
+            piece = await self._part(at, stop)
+            count = int(piece.length)
+            self._bridge.put(sink, piece)
+            at, queued = at + count, queued + count
+            progress(count)
+            if queued > _IN_FLIGHT:
+                await gpu.queue.onSubmittedWorkDone()
+                queued = 0
+
+    async def _part(self, start: int, stop: int) -> Any:
+        try:
+            piece = await self._pieces.part(start, stop)
+        except JsException as error:
+            self._pieces.stop()
+            ours = typed(error, f"Reading {self.name}")
+            if ours is not error:
+                raise ours from None
+            text = f"Wanted the bytes of {self.name}; reading failed ({error})."
+            raise DownloadFailed(text, remedy=REMEDY) from None
+        except BaseException:
+            self._pieces.stop()
+            raise
+        if not piece.length:
+            raise CorruptModel(f"{self.name}: expected bytes {start} to {stop}, found the end of the file.")
+        return piece
 
     def _check(self, start: int, stop: int) -> None:
         if not 0 <= start <= stop <= self.size:
@@ -111,9 +135,3 @@ class BrowserBlobs:
                 f"Wanted bytes {start} to {stop} of {self.name}; it has {self.size} bytes.",
                 remedy="The file is cut short or damaged: download it again.",
             )
-
-    def _failed(self, error: JsException) -> Exception:
-        ours = typed(error, f"Reading {self.name}")
-        if ours is not error:
-            return ours
-        return DownloadFailed(f"Wanted the bytes of {self.name}; the connection broke ({error}).", remedy=_REMEDY)

@@ -16,6 +16,7 @@ from local_llm.browser.bridge import MODULE
 from local_llm.browser.device import open_device
 from local_llm.browser.face import Face, camel
 from local_llm.browser.injected import event_bus, state_manager
+from local_llm.browser.library import Library
 from local_llm.browser.store import BrowserStore
 from local_llm.browser.tokenizer import tokenizer_opener
 from local_llm.browser.widget import Widgets
@@ -33,6 +34,7 @@ def host() -> Host:
         open_tokenizer=tokenizer_opener(_beside_site("tokenizers")),
         store=BrowserStore(),
         clock=time.perf_counter,
+        storage=Library(),
     )
 
 
@@ -44,6 +46,7 @@ def install() -> Any:
     face = Face(service, _emitter(bridge))
     for name in NAMES:
         service.on(name, lambda detail, name=name: face.emit(name, detail))
+    service.look_at_storage()
     root = js.document.querySelector("[data-local-llm-page]")
     if root:  # JavaScript's null is not None
         _start_page(root, service, kept or ports.store)

@@ -1,4 +1,4 @@
-"""The seam between the runtime and its host: four small ports.
+"""The seam between the runtime and its host: five small ports.
 
 Nothing above this file sees a WebGPU descriptor, enum or flag, and nothing asks where it runs: what differs
 between adapters is a value in `Caps`. The adapters live in `browser/` and `native/`.
@@ -28,6 +28,7 @@ class Caps:
     max_workgroups: int  # workgroups in one dimension of a dispatch
     workgroup_bytes: int  # workgroup memory
     max_invocations: int  # invocations in one workgroup
+    driver: str = ""  # what compiles our kernels: names and versions, as far as the host tells
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Device(Protocol):
         ...
 
     def submit(self, recorded: Handle, times: int = 1) -> None:
-        """Replay a recording `times` times, each as one compute pass; one queue submit."""
+        """Replay a recording `times` times in one compute pass; one queue submit."""
         ...
 
     def idle(self) -> Awaitable[None]:
@@ -132,6 +133,63 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True)
+class Kept:
+    """What this device keeps of one model. model: its address. size: bytes in all, as far as they are known.
+
+    whole: it loads without a download. used_at: milliseconds since 1970 of the last load, 0: never loaded. used: now,
+    in this page.
+    """
+
+    model: str
+    nbytes: int
+    size: int
+    whole: bool
+    used_at: int
+    pinned: bool = False
+    used: bool = False
+
+
+class Storage(Protocol):
+    """Models' bytes that survive the session, by the address that each model was asked for with."""
+
+    def address(self, place: str) -> str:
+        """What a model at `place` is called in `kept`: absolute."""
+        ...
+
+    def opener(self, source: Any, sha256: str | None = None) -> Callable[[Any], Awaitable[Blobs]]:
+        """open_blobs for the files of the model `source`: what comes from the network is kept, and found again.
+
+        sha256: what the file must have, where that is known. Opening raises StorageFull, DownloadFailed; a file that
+        another tab downloads is waited for.
+        """
+        ...
+
+    async def loaded(self, source: Any) -> None:
+        """The model has been loaded from its files: they are whole."""
+        ...
+
+    def rest(self) -> None:
+        """Nothing is in use any more: break off downloads. What is kept can be deleted."""
+        ...
+
+    async def kept(self) -> list[Kept]:
+        """All models here, also parts of them."""
+        ...
+
+    async def delete(self, model: str) -> int:
+        """Returns bytes that became free. Raises Busy where the model is in use, here or in another tab."""
+        ...
+
+    async def pin(self, model: str, pinned: bool) -> None:
+        """Mark a model that must not give way to others."""
+        ...
+
+    async def room(self) -> Mapping[str, Any]:
+        """{kind: "opfs" or None, reason: why nothing can be kept, used_bytes, quota_bytes, persistent}."""
+        ...
+
+
+@dataclass(frozen=True)
 class Host:
     """The ports of one host, handed to the runtime at start-up."""
 
@@ -140,3 +198,5 @@ class Host:
     open_tokenizer: Callable[[bytes], Awaitable[Tokenizer]]  # the text of a tokenizer.json, UTF-8
     store: Store
     clock: Callable[[], float]  # seconds, monotonic
+    self_test: bool = True  # kernels are tried once on each adapter, see soundness.py
+    storage: Storage | None = None  # None: models' bytes are fetched anew for each load

@@ -18,7 +18,10 @@ Every = Callable[[float, Callable[[], None]], Off]  # (seconds, callback) → st
 LOADING_SECONDS = 0.5
 IDLE_SECONDS = 5.0
 PROGRESS_SECONDS = 0.1  # progress comes with every chunk of a download; eyes need no more than this
-EVENTS = ("loading", "progress", "ready", "error", "unloaded", "generation-start", "generation-end", "memory-warning")
+EVENTS = (
+    *("loading", "progress", "ready", "error", "unloaded", "generation-start", "generation-end"),
+    *("memory-warning", "storage-changed"),
+)
 
 _log = logging.getLogger(__name__)
 

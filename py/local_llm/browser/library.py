@@ -1,0 +1,333 @@
+"""The Storage port of the page: models' files in the browser's private file system (OPFS).
+
+A folder for each URL: `about.json` and the chunks (chunks.py). A Web Lock lets one tab download a file while others
+wait, another one keeps files in use from being deleted. Knows no model format.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import js
+from pyodide.ffi import JsException
+
+from local_llm.browser.answers import Facts, probe
+from local_llm.browser.blobs import CHUNK_BYTES, BrowserBlobs, open_blobs
+from local_llm.browser.bridge import load_bridge
+from local_llm.browser.chunks import Chunks
+from local_llm.browser.opfs import Folder, open_root
+from local_llm.errors import Busy, StorageFull
+from local_llm.gpu.ports import Blobs, Kept
+from local_llm.transfer import Identity, Patience
+from local_llm.widget.amounts import bytes_text
+
+_ABOUT = "about.json"
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of one kept file. model: the address it belongs to. loaded_at: ms since 1970; 0: never loaded.
+
+    sha256: of the whole file, as far as its kept bytes have been held against it.
+    """
+
+    url: str
+    model: str
+    chunk_bytes: int
+    size: int
+    etag: str = ""
+    modified: str = ""
+    sha256: str = ""
+    loaded_at: int = 0
+    pinned: bool = False
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.size, self.etag, self.modified)
+
+    @property
+    def count(self) -> int:
+        """Chunks of the whole file."""
+        return -(-self.size // self.chunk_bytes)
+
+    def held(self, chunks: tuple[str, ...]) -> int:
+        """Bytes in these chunks."""
+        last = f"{self.count - 1:06d}-"
+        short = self.count * self.chunk_bytes - self.size if any(name.startswith(last) for name in chunks) else 0
+        return len(chunks) * self.chunk_bytes - short
+
+
+@dataclass(frozen=True)
+class File:
+    """A kept file: where it lies, what is known of it, the names of its chunks."""
+
+    name: str
+    folder: Folder
+    about: About | None
+    chunks: tuple[str, ...]
+
+    @property
+    def whole(self) -> bool:
+        return self.about is not None and len(self.chunks) == self.about.count
+
+    @property
+    def nbytes(self) -> int:
+        return self.about.held(self.chunks) if self.about else 0
+
+    def fits(self, sha256: str) -> bool:
+        """Whether it needs neither a download nor a check. sha256: "" where it is not known."""
+        return self.whole and self.about is not None and sha256 in ("", self.about.sha256)
+
+
+@dataclass(frozen=True)
+class _Use:
+    """A file in use. held: functions that let go of its locks."""
+
+    chunks: Chunks
+    model: str
+    held: list[Callable[[], Any]]
+
+
+class Library:
+    """See gpu.ports.Storage. Where OPFS is refused, files are streamed and nothing is kept."""
+
+    def __init__(self, patience: Patience | None = None, chunk_bytes: int = CHUNK_BYTES) -> None:
+        self._patience = patience or Patience()
+        self._chunk_bytes = chunk_bytes
+        self._opening: asyncio.Future[Folder | str] | None = None
+        self._using: dict[str, _Use] = {}  # by URL
+        self._turn = asyncio.Lock()
+        self._addresses: dict[str, str] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def address(self, place: str) -> str:
+        if place not in self._addresses:
+            self._addresses[place] = str(js.URL.new(place, js.location.href).href).split("#")[0]
+        return self._addresses[place]
+
+    # Opening
+
+    def opener(self, source: Any, sha256: str | None = None) -> Callable[[Any], Awaitable[Blobs]]:
+        model = self.address(source) if isinstance(source, str) else ""
+        expected = {model: sha256 or ""}
+
+        async def opened(file: Any) -> Blobs:
+            url = self.address(file) if isinstance(file, str) else ""
+            root = await self._root() if url.startswith(("http://", "https://")) else ""
+            if isinstance(root, str):
+                return await open_blobs(file, self._patience, self._chunk_bytes)
+            return await self._open(root, file, model or url, expected.get(url, ""))
+
+        return opened
+
+    async def _open(self, root: Folder, place: str, model: str, sha256: str) -> Blobs:
+        bridge, url = await load_bridge(), self.address(place)
+        name = _folder_name(url)
+        async with self._turn:
+            if url in self._using:  # a file of a folder is looked for, then opened
+                return BrowserBlobs(bridge, self._using[url].chunks)
+            held = [await self._lock(f"use:{name}", "shared")]
+            try:
+                file = await _file(root, name)
+                if not file.fits(sha256):
+                    held.append(await self._lock(f"write:{name}", "exclusive"))
+                    file = await _file(root, name)  # another tab may have fetched it meanwhile
+                facts = Facts(None, ranges=True)
+                if not file.whole:
+                    facts = await probe(place, self._patience)
+                    if facts.identity is None:  # no size: it cannot be checked nor resumed
+                        _release(held)
+                        return await open_blobs(place, self._patience, self._chunk_bytes)
+                    file = await self._begun(root, file, url, model, facts.identity)
+                    sha256 = sha256 or facts.identity.sha256
+            except BaseException:
+                _release(held)
+                raise
+            chunks = self._chunks(bridge, place, file, facts.ranges, sha256)
+            self._using[url] = _Use(chunks, model, held)
+        self._start(self._watch(chunks, file, sha256, held))
+        return BrowserBlobs(bridge, chunks)
+
+    def _chunks(self, bridge: Any, place: str, file: File, ranges: bool, sha256: str) -> Chunks:
+        about = file.about
+        assert about is not None  # a whole file has it, a begun one too
+        unproved = "" if about.sha256 == sha256 else sha256
+        more: dict[str, Any] = {"folder": file.folder, "kept": file.chunks, "sha256": unproved, "ranges": ranges}
+        return Chunks(bridge, place, about.identity, self._patience, about.chunk_bytes, **more)
+
+    async def _begun(self, root: Folder, file: File, url: str, model: str, identity: Identity) -> File:
+        """The folder of a file to be fetched: what is there of another version is removed, the rest has room."""
+        about = About(url, model, self._chunk_bytes, identity.size, identity.etag, identity.modified)
+        known = file.about
+        if known and not (known.identity.fits(identity) and known.chunk_bytes == self._chunk_bytes):
+            await root.remove(file.name)
+            file = await _file(root, file.name)
+        await self._check_room(identity.size - file.nbytes, url)
+        about = replace(about, loaded_at=0, pinned=bool(known and known.pinned))
+        await _write(file.folder, about)
+        return replace(file, about=about)
+
+    async def _watch(self, chunks: Chunks, file: File, sha256: str, held: list[Callable[[], Any]]) -> None:
+        """When all of a file is kept, let other tabs have it."""
+        if len(held) == 1:
+            return
+        await chunks.whole.wait()
+        about = await _about(file.folder) or file.about
+        if about is not None and sha256:
+            await _write(file.folder, replace(about, sha256=sha256))
+        held.pop()()
+
+    async def _check_room(self, missing: int, url: str) -> None:
+        if missing <= 0:
+            return
+        self._start(_persist())
+        room = await self.room()
+        free = room["quota_bytes"] - room["used_bytes"]
+        if free >= missing or not room["quota_bytes"]:
+            return
+        others = [f"{one.model} ({bytes_text(one.nbytes)})" for one in await self.kept() if one.model != url]
+        remedy = f"Delete models that you do not need: {', '.join(others)}." if others else "Free space on this device."
+        raise StorageFull(
+            f"{url} needs {bytes_text(missing)}; this browser has room for {bytes_text(free)} more "
+            f"(of {bytes_text(room['quota_bytes'])}): {bytes_text(missing - free)} are missing.",
+            remedy=remedy,
+        )
+
+    # Locks
+
+    async def _lock(self, name: str, mode: str, wait: bool = True) -> Any:
+        """A Web Lock: returns what lets go of it; a false value where it is taken and nobody waits."""
+        if not getattr(js.navigator, "locks", None):
+            return lambda: None
+        pending = asyncio.ensure_future((await load_bridge()).hold(f"local-llm:{name}", mode, wait))
+        try:
+            return await asyncio.shield(pending)
+        except asyncio.CancelledError:  # it may still come
+            pending.add_done_callback(lambda task: task.cancelled() or task.exception() or task.result()())
+            raise
+
+    def rest(self) -> None:
+        using, self._using = self._using, {}
+        for task in tuple(self._tasks):
+            task.cancel()
+        for use in using.values():
+            use.chunks.stop()
+            _release(use.held)
+
+    # What is kept
+
+    async def loaded(self, source: Any) -> None:
+        model = self.address(source) if isinstance(source, str) else None
+        for file in await self._files():
+            if file.about is not None and file.about.model == model:
+                about = await _about(file.folder) or file.about  # what _watch may just have written
+                await _write(file.folder, replace(about, loaded_at=round(time.time() * 1000)))
+
+    async def kept(self) -> list[Kept]:
+        models: dict[str, list[File]] = {}
+        for file in await self._files():
+            if file.about is not None:
+                models.setdefault(file.about.model, []).append(file)
+        used = {use.model for use in self._using.values()}
+        return [replace(_kept(model, files), used=model in used) for model, files in models.items()]
+
+    async def delete(self, model: str) -> int:
+        freed, root, model = 0, await self._root(), self.address(model)
+        for file in await self._files():
+            if isinstance(root, str) or file.about is None or model not in (file.about.model, file.about.url):
+                continue
+            if file.about.url in self._using:
+                raise Busy(f"{model} is in use.", remedy="Unload it first.")
+            got = await self._lock(f"use:{file.name}", "exclusive", wait=False)
+            if not got:
+                raise Busy(f"{model} is in use in another tab.", remedy="Unload it there first.")
+            try:
+                await root.remove(file.name)
+                freed += file.nbytes
+            finally:
+                got()
+        return freed
+
+    async def pin(self, model: str, pinned: bool) -> None:
+        for file in await self._files():
+            if file.about is not None and file.about.model == self.address(model):
+                await _write(file.folder, replace(file.about, pinned=pinned))
+
+    async def room(self) -> Mapping[str, Any]:
+        root = await self._root()
+        kind = {"kind": None, "reason": root} if isinstance(root, str) else {"kind": "opfs", "reason": ""}
+        try:
+            storage = js.navigator.storage
+            estimate = await storage.estimate()
+            used, quota, lasting = int(estimate.usage), int(estimate.quota), bool(await storage.persisted())
+        except (JsException, AttributeError):
+            used, quota, lasting = 0, 0, False
+        return {**kind, "used_bytes": used, "quota_bytes": quota, "persistent": lasting}
+
+    async def _root(self) -> Folder | str:
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(open_root())
+        return await asyncio.shield(self._opening)
+
+    async def _files(self) -> list[File]:
+        root = await self._root()
+        return [] if isinstance(root, str) else [await _file(root, name) for name in await root.names()]
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _kept(model: str, files: list[File]) -> Kept:
+    abouts = [file.about for file in files if file.about]
+    return Kept(
+        model=model,
+        nbytes=sum(file.nbytes for file in files),
+        size=sum(about.size for about in abouts),
+        whole=all(file.whole for file in files) and any(about.loaded_at for about in abouts),
+        used_at=max(about.loaded_at for about in abouts),
+        pinned=any(about.pinned for about in abouts),
+    )
+
+
+async def _file(root: Folder, name: str) -> File:
+    folder = await root.folder(name)
+    names = tuple(sorted(one for one in await folder.names() if one[:6].isdigit() and one[6:7] == "-"))
+    latest = {one[:6]: one for one in names}  # a chunk that was fetched twice counts once
+    return File(name, folder, await _about(folder), tuple(latest.values()))
+
+
+async def _about(folder: Folder) -> About | None:
+    data = await folder.read(_ABOUT)
+    try:
+        return About(**json.loads(data.to_bytes())) if data is not None else None
+    except (ValueError, TypeError):  # cut short, or of another version of this package
+        return None
+
+
+async def _write(folder: Folder, about: About) -> None:
+    await folder.write(_ABOUT, json.dumps(asdict(about)))
+
+
+async def _persist() -> None:
+    """Ask the browser not to clear this site's storage; some ask the person, so nobody waits."""
+    try:
+        await js.navigator.storage.persist()
+    except (JsException, AttributeError):
+        return
+
+
+def _release(held: list[Callable[[], Any]]) -> None:
+    while held:
+        held.pop()()
+
+
+def _folder_name(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()[:32]
