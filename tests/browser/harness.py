@@ -50,7 +50,7 @@ class TestServer:
         self.files: dict[str, tuple[str, bytes]] = {"/page.gguf": ("text/html", b"<!doctype html><p>Not a model")}
         self.requests: list[tuple[str, str | None]] = []
         self.go = threading.Event()
-        self.header = 0  # bytes of a file before its weights, of which /held/ sends three quarters
+        self.header = 0  # bytes of a file before its weights, of which /held/ sends 9/16
         self._dropped: set[str] = set()
         outer = self
 
@@ -110,7 +110,7 @@ class TestServer:
             handler.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
         handler.end_headers()
         body = data[start:stop] if handler.command == "GET" else b""
-        held = self.header + (len(data) - self.header) * 3 // 4 - start
+        held = self.header + (len(data) - self.header) * 9 // 16 - start
         self._send(handler, body, manner if len(body) > 1000 else "", path, min(max(held, 0), len(body)))
 
     def _send(self, handler: Any, body: bytes, manner: str, path: str, held: int) -> None:

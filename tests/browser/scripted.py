@@ -15,6 +15,7 @@ from tests.model.tiny import alphabet, tiny_metadata, tiny_tokens
 from tests.reference.gguf_writer import Stored, store, write_gguf
 
 END = 2
+_HEADER = 1_500_000  # bytes before the weights: a loader reads 2 MiB first, and the weights' arrival is to be seen
 
 
 def pieces_of(text: str, taken: set[str]) -> list[str]:
@@ -47,6 +48,7 @@ def write_scripted_gguf(path: Path, text: str) -> int:
     output[order[1:], order[:-1]] = 8.0
     metadata = tiny_metadata(width=width, layers=1, heads=2, kv_heads=1, head_width=32, ffn=64, context=1024) | {
         "llama.vocab_size": len(words),
+        "general.description": " " * _HEADER,
         "tokenizer.ggml.tokens": words,
         "tokenizer.ggml.token_type": [3] * 3 + [1] * (len(words) - 3),
     }
