@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import tokenizers
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
@@ -280,6 +280,7 @@ KEYS = ("type", "vocab", "merges", "unk_id", "unk_token", "byte_fallback")
 SOUND = {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "<s>": 3}, "merges": ["a b"]}
 
 
+@example(model={"unk_token": "none"}, rest={}, config={"chat_template": "0"})
 @settings(deadline=5000, max_examples=300)
 @given(
     st.dictionaries(st.sampled_from(KEYS), JSON, max_size=2),

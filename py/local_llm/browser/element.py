@@ -91,8 +91,8 @@ class PageView:
     def focus(self, part: str) -> None:
         self._parts[part].focus()
 
-    def picked_files(self, part: str) -> Sequence[Any]:
-        picker = self._parts[part]
+    def picked_files(self) -> Sequence[Any]:
+        picker = self._parts["file"]
         files = [picker.files.item(number) for number in range(picker.files.length)]
         picker.value = ""  # the same file again is a change, too
         return files

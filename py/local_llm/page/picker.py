@@ -28,8 +28,7 @@ class Picker:
         """Tie the controls and the events."""
         view, service = self._view, self._service
         view.on("load", "click", lambda: self._begin(self.load()))
-        for part in ("file", "folder"):
-            view.on(part, "change", lambda part=part: self._take(view.picked_files(part)))
+        view.on("file", "change", lambda: self._take(view.picked_files()))
         view.on("url-form", "submit", lambda: self._take(view.value("url").strip()))
         view.on_drop(self._take)
         service.on("loading", self._loading)

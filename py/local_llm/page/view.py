@@ -39,7 +39,7 @@ class View(Protocol):
 
     def focus(self, part: str) -> None: ...
 
-    def picked_files(self, part: str) -> Sequence[Any]:
+    def picked_files(self) -> Sequence[Any]:
         """The files that were chosen from disk."""
         ...
 

@@ -34,9 +34,17 @@ _SINGLE_SPACES = [_replace(" {2,}", " "), _replace(r"\A | \z", "")]
 
 
 def tokenizer_json(metadata: Mapping[str, Any], name: str = "the file", vocabulary: Vocabulary | None = None) -> bytes:
-    """The text of a tokenizer.json, UTF-8. vocabulary: the metadata's, where it has been read already.
+    """The text of a tokenizer.json, UTF-8: see tokenizer_parts."""
+    return b"".join(tokenizer_parts(metadata, name, vocabulary))
 
-    Raises UnsupportedModel or CorruptModel, which mention `name`.
+
+def tokenizer_parts(
+    metadata: Mapping[str, Any], name: str = "the file", vocabulary: Vocabulary | None = None
+) -> Iterator[bytes]:
+    """That text in parts, each made in some milliseconds but for the first of merges that scores tell.
+
+    vocabulary: the metadata's, where it has been read already. Raises UnsupportedModel or CorruptModel, which mention
+    `name`.
     """
     vocabulary = vocabulary or read_vocabulary(name, metadata)
     model = model_of(name, metadata)
@@ -76,19 +84,24 @@ def added_token(token: int, content: str) -> dict[str, Any]:
 
 def assemble(
     head: Mapping[str, Any], model: Mapping[str, Any], vocab: Mapping[str, int], merges: Iterable[str]
-) -> bytes:
+) -> Iterator[bytes]:
     """The JSON, written piece by piece: as Python objects a vocabulary takes many times the memory of its text."""
-    out = bytearray(json.dumps(head).encode()[:-1])
-    out += b',"model":' + json.dumps(model).encode()[:-1] + b',"vocab":{'
-    for pairs in _batches(vocab.items()):
-        out += json.dumps(dict(pairs), ensure_ascii=False, separators=(",", ":")).encode()[1:-1] + b","
-    _close(out, b"}")
+    yield json.dumps(head).encode()[:-1] + b',"model":' + json.dumps(model).encode()[:-1] + b',"vocab":{'
+    yield from _inside(dict(pairs) for pairs in _batches(vocab.items()))
+    yield b"}"
     if model["type"] == "BPE":
-        out += b',"merges":['
-        for batch in _batches(merges):
-            out += json.dumps(batch, ensure_ascii=False, separators=(",", ":")).encode()[1:-1] + b","
-        _close(out, b"]")
-    return bytes(out + b"}}")
+        yield b',"merges":['
+        yield from _inside(_batches(merges))
+        yield b"]"
+    yield b"}}"
+
+
+def _inside(values: Iterable[Mapping[str, int] | list[str]]) -> Iterator[bytes]:
+    """JSON of all of them in one, without its brackets."""
+    comma = b""
+    for value in values:
+        yield comma + json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()[1:-1]
+        comma = b","
 
 
 def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:
@@ -96,12 +109,6 @@ def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:
     rest = iter(items)
     while batch := list(islice(rest, 4096)):
         yield batch
-
-
-def _close(out: bytearray, bracket: bytes) -> None:
-    if out.endswith(b","):
-        del out[-1]
-    out += bracket
 
 
 def bpe(**changes: Any) -> dict[str, Any]:
@@ -127,7 +134,7 @@ def _hidden(vocabulary: Vocabulary) -> set[str]:
     return {vocabulary.tokens[token] for token in vocabulary.of_types(CONTROL, UNKNOWN, UNUSED)}
 
 
-def _byte_level(name: str, metadata: Mapping[str, Any], vocabulary: Vocabulary) -> bytes:
+def _byte_level(name: str, metadata: Mapping[str, Any], vocabulary: Vocabulary) -> Iterator[bytes]:
     pre = byte_level(str(metadata.get("tokenizer.ggml.pre", "default")))
     hidden = _hidden(vocabulary)
     known = {text: token for text, token in _all(vocabulary).items() if text not in hidden}
@@ -145,7 +152,7 @@ def _all(vocabulary: Vocabulary) -> dict[str, int]:
     return every
 
 
-def _sentence_piece(name: str, metadata: Mapping[str, Any], vocabulary: Vocabulary) -> bytes:
+def _sentence_piece(name: str, metadata: Mapping[str, Any], vocabulary: Vocabulary) -> Iterator[bytes]:
     merging = _known(vocabulary, NORMAL)
     if metadata.get("tokenizer.ggml.merges") is not None:
         known = merging | _known(vocabulary, USER_DEFINED)
@@ -164,7 +171,7 @@ def _sentence_piece(name: str, metadata: Mapping[str, Any], vocabulary: Vocabula
     return assemble(top, model, merging | _known(vocabulary, BYTE) | unknown | defined, merges)
 
 
-def _unigram(name: str, metadata: Mapping[str, Any], vocabulary: Vocabulary) -> bytes:
+def _unigram(name: str, metadata: Mapping[str, Any], vocabulary: Vocabulary) -> Iterator[bytes]:
     scores = read_scores(name, metadata, len(vocabulary.tokens)).tolist()
     texts = list(vocabulary.tokens)
     for token in vocabulary.of_types(CONTROL, UNKNOWN, UNUSED):
@@ -182,10 +189,10 @@ def _unigram(name: str, metadata: Mapping[str, Any], vocabulary: Vocabulary) -> 
     unknown = vocabulary.of_types(UNKNOWN)
     model = {"type": "Unigram", "unk_id": unknown[0] if unknown else None, "byte_fallback": False}
     top = head(added, {"type": "Sequence", "normalizers": rules}, None, None)
-    return json.dumps(top | {"model": model | {"vocab": list(zip(texts, scores, strict=True))}}).encode()
+    yield json.dumps(top | {"model": model | {"vocab": list(zip(texts, scores, strict=True))}}).encode()
 
 
-def _word_piece(name: str, metadata: Mapping[str, Any], vocabulary: Vocabulary) -> bytes:
+def _word_piece(name: str, metadata: Mapping[str, Any], vocabulary: Vocabulary) -> Iterator[bytes]:
     known = _known(vocabulary, NORMAL, USER_DEFINED)
     unknown = vocabulary.of_types(UNKNOWN)
     cased = any("A" <= character <= "Z" for text in known for character in text)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from local_llm.errors import CorruptModel, InvalidRequest
 from local_llm.gpu.ports import Tokenizer
 from local_llm.text.chat_template import Templates, open_template, templates_of_config, templates_of_gguf
 from local_llm.text.conversation import Conversation
-from local_llm.text.definition import tokenizer_json
+from local_llm.text.definition import tokenizer_parts
 from local_llm.text.fallback import fallback_template
 from local_llm.text.folder import TokenizerFiles, read_folder
 from local_llm.text.gguf_vocabulary import read_vocabulary
@@ -44,12 +45,21 @@ async def open_dialogue(
         conversation = Conversation(told) if isinstance(told, Mapping) and told else None
     else:
         vocabulary = read_vocabulary(name, source)
-        definition = tokenizer_json(source, name, vocabulary)
+        definition = await _in_turns(tokenizer_parts(source, name, vocabulary))
         templates, names = templates_of_gguf(source), " ".join([file, *(str(source.get(key, "")) for key in _NAMES)])
     if not templates.sources and conversation is None:
         fallback = fallback_template(names, vocabulary.control)
         templates = Templates({"default": fallback} if fallback else {})
     return Dialogue(TextCodec(vocabulary, await open_tokenizer(definition)), templates, conversation)
+
+
+async def _in_turns(parts: Iterable[bytes]) -> bytes:
+    """All parts in one. Others get their turn between two: a page stands still while its Python runs."""
+    made = []
+    for part in parts:
+        made.append(part)
+        await asyncio.sleep(0)
+    return b"".join(made)
 
 
 class Dialogue:

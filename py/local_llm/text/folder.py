@@ -132,6 +132,11 @@ def _definition(parsed: Mapping[str, Any], vocabulary: Vocabulary, added: Mappin
         model["vocab"] = list(zip(texts, scores, strict=True))
     else:
         model["vocab"] = {text: token for text, token in model["vocab"].items() if text not in hidden} | defined
+        unknown = model.get("unk_token")
+        if unknown is not None and unknown not in model["vocab"]:  # the library tells only when it needs that token
+            if "merges" not in model:
+                raise ValueError(f"its unk_token {unknown!r:.40} is no token")
+            model["unk_token"] = None
     if "merges" in model:
         model["merges"] = [merge for merge in model["merges"] if hidden.isdisjoint(_parts(merge))]
     left = [dict(added[token]) | {"special": False} for token in defined.values()]
