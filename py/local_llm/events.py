@@ -12,6 +12,8 @@ NAMES = (
     "loading",  # {model}
     "progress",  # {progress 0..1, text, loaded_bytes, total_bytes, bytes_per_second, seconds_left}
     "ready",  # {model}
+    "kernels-replaced",  # {kernels, left}: this adapter gets them wrong; kernels: plain ones run in their place,
+    #                       left: there is none
     "kernels-replaced",  # {kernels}: this adapter gets them wrong, plain ones run in their place
     "error",  # {name, message, remedy}
     "unloaded",  # {model}

@@ -33,7 +33,8 @@ class Origin:
 class Loaded:
     """A model that is ready to answer. lineage: one object for a model and those that replace it on a new device.
 
-    dropped: messages that the last conversation let go of (sliding.Chat).
+    dropped: messages that the last conversation let go of (sliding.Chat). replaced: kernels that this adapter computes
+    wrong (soundness.py); the plain ones run in their place. wrong: those for which there is none.
     """
 
     name: str
@@ -46,6 +47,8 @@ class Loaded:
     origin: Origin
     lineage: object = field(default_factory=object)
     dropped: list[Mapping[str, Any]] = field(default_factory=list)
+    replaced: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
 
 
 async def build(host: Host, opened: Opened, memory: Memory, origin: Origin, say: Say) -> Loaded:

@@ -25,9 +25,10 @@ from local_llm.generate.stats import steady
 from local_llm.gpu.memory import Memory
 from local_llm.gpu.ports import Device, Host
 from local_llm.gpu.reopening import reopen
-from local_llm.loaded import Loaded, Origin, build
+from local_llm.loaded import Loaded, Origin
 from local_llm.reply import Chunk, Reply, reply_of, told
 from local_llm.sliding import Prompt
+from local_llm.soundness import build_sound
 from local_llm.state import State
 
 MOST_LOSSES = 3  # of the device, one after the other, until a request gives up
@@ -103,7 +104,7 @@ class LocalLLM:
             try:
                 self._say(0.0, "Reading the header")
                 opened = await open_checkpoint(origin.source, self._host.open_blobs, origin.quantize)
-                return await build(self._host, opened, memory, origin, self._say)
+                return await build_sound(self._host, opened, memory, origin, self._say)
             except BaseException as error:
                 self.state.peak_bytes = memory.peak
                 memory.close()
@@ -117,6 +118,8 @@ class LocalLLM:
         self._say(1.0, "Ready")
         self.state.gpu_bytes = loaded.memory.nbytes
         self._events.emit("ready", model=loaded.name, **more)
+        if loaded.replaced or loaded.wrong:
+            self._events.emit("kernels-replaced", kernels=list(loaded.replaced), left=list(loaded.wrong))
 
     def _gpu_limit(self) -> int | None:
         """GPU bytes that should not be exceeded, where that is known."""
@@ -383,4 +386,5 @@ class LocalLLM:
         held = self._loaded
         if held is None:
             return inspection.runtime_info(caps, None, None, 0)
-        return inspection.runtime_info(caps, held.memory, held.model.context, held.file_bytes)
+        told = inspection.runtime_info(caps, held.memory, held.model.context, held.file_bytes)
+        return {**told, "replaced_kernels": list(held.replaced), "wrong_kernels": list(held.wrong)}

@@ -87,7 +87,7 @@ def gpu_llm(host, counted):
     async def open_device():
         return Posing()
 
-    yield from watched(replace(host, open_device=open_device), counted)
+    yield from watched(replace(host, open_device=open_device, self_test=False), counted)
 
 
 def watched(host, counted):

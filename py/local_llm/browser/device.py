@@ -112,6 +112,7 @@ class BrowserDevice:
             max_workgroups=limits["maxComputeWorkgroupsPerDimension"],
             workgroup_bytes=limits["maxComputeWorkgroupStorageSize"],
             max_invocations=limits["maxComputeInvocationsPerWorkgroup"],
+            driver=f"{info.get('description', '')} {js.navigator.userAgent}",
         )
 
     @property

@@ -98,6 +98,7 @@ class NativeDevice:
             max_workgroups=limits["max-compute-workgroups-per-dimension"],
             workgroup_bytes=limits["max-compute-workgroup-storage-size"],
             max_invocations=limits["max-compute-invocations-per-workgroup"],
+            driver=str(info["description"]),
         )
         self._open_scopes()
 
