@@ -14,7 +14,6 @@ NAMES = (
     "ready",  # {model}
     "kernels-replaced",  # {kernels, left}: this adapter gets them wrong; kernels: plain ones run in their place,
     #                       left: there is none
-    "kernels-replaced",  # {kernels}: this adapter gets them wrong, plain ones run in their place
     "error",  # {name, message, remedy}
     "unloaded",  # {model}
     "generation-start",  # {prompt_tokens}

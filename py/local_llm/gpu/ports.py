@@ -29,7 +29,6 @@ class Caps:
     workgroup_bytes: int  # workgroup memory
     max_invocations: int  # invocations in one workgroup
     driver: str = ""  # what compiles our kernels: names and versions, as far as the host tells
-    driver: str = ""  # what compiles our kernels: names and versions, as far as the host tells
 
 
 @dataclass(frozen=True)
@@ -199,6 +198,5 @@ class Host:
     open_tokenizer: Callable[[bytes], Awaitable[Tokenizer]]  # the text of a tokenizer.json, UTF-8
     store: Store
     clock: Callable[[], float]  # seconds, monotonic
-    self_test: bool = True  # kernels are tried once on each adapter, see soundness.py
     self_test: bool = True  # kernels are tried once on each adapter, see soundness.py
     storage: Storage | None = None  # None: models' bytes are fetched anew for each load
