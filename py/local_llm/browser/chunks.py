@@ -21,6 +21,7 @@ from local_llm.transfer import Identity, Patience, total_of
 
 _POLL = 0.05  # seconds between two looks at a chunk that is on its way
 _AHEAD = 4  # chunks fetched ahead of their use, where they are not kept
+_READ_AHEAD = 3  # chunks read ahead of their use, where they are kept
 _SHORTEST = 1 << 18  # bytes of a request where longer ones break
 
 
@@ -58,6 +59,7 @@ class Chunks:
         self._sha256 = sha256 if folder is not None else ""
         self._recent: dict[int, Any] = {}
         self._lanes: dict[int, Any] = {}  # by the chunk that each fills
+        self._reading: dict[int, asyncio.Task[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._busy: set[int] = set()
         self._wanted = 0
@@ -77,6 +79,7 @@ class Chunks:
             self._raise()
             found = None if gated and self._sha256 else await self._held(index)
             if found is not None:
+                self._read_ahead(index)
                 return found.subarray(start - base, min(stop - base, found.length))
             self._begin()
             lane = self._lanes.get(index)
@@ -102,20 +105,34 @@ class Chunks:
         """A whole chunk from memory or the folder."""
         if index in self._recent:
             return self._recent[index]
-        name = self._kept.get(index)
-        if name is None or self._folder is None:
+        if index not in self._kept or self._folder is None:
             return None
-        data = await self._folder.read(name)
+        return await asyncio.shield(self._reading.get(index) or self._read(index, self._folder))
+
+    def _read_ahead(self, index: int) -> None:
+        """Storage and digest of the next chunks are at work while this one goes to the GPU."""
+        for later in range(index + 1, min(index + 1 + _READ_AHEAD, self.count)):
+            if later in self._kept and later not in self._recent and later not in self._reading and self._folder:
+                self._read(later, self._folder)
+
+    def _read(self, index: int, folder: Folder) -> asyncio.Task[Any]:
+        task = self._reading[index] = asyncio.ensure_future(self._checked(index, folder))
+        task.add_done_callback(lambda done: self._reading.pop(index, None) and done.exception())
+        return task
+
+    async def _checked(self, index: int, folder: Folder) -> Any | None:
+        name = self._kept[index]
+        data = await folder.read(name)
         if data is None or data.length != self._length(index) or await _sha256(data) != name.split("-")[1]:
             self._kept.pop(index, None)  # it was cut short or has changed: only this one is fetched again
             self.whole.clear()
-            await self._folder.remove(name)
+            await folder.remove(name)
             return None
         self._remember(index, data)
         return data
 
     def _remember(self, index: int, data: Any) -> None:
-        ahead = 1 if self._folder else _AHEAD
+        ahead = _READ_AHEAD if self._folder else _AHEAD
         self._recent[index] = data
         self._recent = {k: v for k, v in self._recent.items() if self._wanted - 1 <= k <= self._wanted + ahead}
 
