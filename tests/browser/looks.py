@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from local_llm.formats.opening import open_checkpoint
 from local_llm.native.blobs import open_blobs
@@ -15,7 +16,8 @@ from tests.browser.scripted import write_scripted_gguf
 from tests.conftest import wait
 
 IMAGES = ROOT / "docs" / "images"
-WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
+WIDE: ViewportSize = {"width": 1440, "height": 900}
+NARROW: ViewportSize = {"width": 360, "height": 740}
 NAME = "Example-1M-F32"
 QUESTION = "Write a function that tells whether a number is prime."
 ANSWER = """Of course. A **prime** has exactly two divisors, so it is enough to try those up to its square root:
@@ -70,7 +72,7 @@ def part(page: Page, name: str):
     return page.locator(f"[data-part='{name}']")
 
 
-def look(page: Page, size: dict, scheme: str = "light") -> None:
+def look(page: Page, size: ViewportSize, scheme: Literal["light", "dark"] = "light") -> None:
     """Another window; the page has settled when this returns."""
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     page.set_viewport_size(size)
