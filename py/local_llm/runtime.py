@@ -114,7 +114,7 @@ class LocalLLM:
         raise AssertionError("counting does not end")
 
     def _arrived(self, loaded: Loaded, **more: bool) -> None:
-        self.state.phase, self.state.model = "ready", loaded.name
+        self.state.phase, self.state.model, self.state.error = "ready", loaded.name, None
         self._say(1.0, "Ready")
         self.state.gpu_bytes = loaded.memory.nbytes
         self._events.emit("ready", model=loaded.name, **more)
@@ -300,9 +300,7 @@ class LocalLLM:
                     self.state.generating = False
                     self._generation = None
         except Exception as error:
-            if isinstance(error, DeviceLost) or self.state.phase == "loading":
-                self._failed(error)
-            else:
+            if self.state.error != inspection.message(error):  # what ended the service was told there
                 self._tell(error)
             queue.put_nowait(error)
 
@@ -336,9 +334,10 @@ class LocalLLM:
         while True:
             try:
                 return await work(loaded.engine)
-            except DeviceLost:
+            except DeviceLost as error:
                 losses, reached = losses + 1 if progress() == reached else 1, progress()
                 if losses > MOST_LOSSES:
+                    self._failed(error)
                     raise
                 loaded = await self._revive(loaded)
 
@@ -350,8 +349,9 @@ class LocalLLM:
         self._events.emit("loading", model=lost.name, recovering=True)
         try:
             self._loaded = replace(await self._open(lost.origin), lineage=lost.lineage)
-        except BaseException:
+        except BaseException as error:
             self._loaded = None
+            self._failed(error)
             raise
         if self._interrupted:
             self._loaded.engine.interrupt()

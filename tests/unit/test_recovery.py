@@ -195,3 +195,19 @@ async def test_the_first_device_is_not_waited_for(start, monkeypatch):
     service._host = replace(service._host, open_device=lambda: Bench.open_device(bench))
     with pytest.raises(WebGPUUnavailable):
         await service.init("tiny")
+
+
+async def test_a_waiting_request_that_another_model_sends_away_does_not_spoil_its_load(start):
+    bench, service = await start()
+    running, waiting = (asyncio.ensure_future(service.chat(HELLO, max_tokens=2000)) for _ in range(2))
+    begun = asyncio.Event()
+    service.on("generation-start", lambda detail: begun.set())
+    await begun.wait()
+    phases = []
+    service.on("error", lambda detail: phases.append(service.state.phase))
+    await service.init("tiny", context_size=64)
+    assert (await running).finish_reason == "interrupted"
+    with pytest.raises(NotReady):
+        await waiting
+    assert phases == ["loading"]
+    assert (service.status()["is_ready"], service.status()["error"]) == (True, None)
