@@ -32,11 +32,9 @@ struct Params {
 @group(0) @binding(5) var<storage, read> step: Step;
 @group(0) @binding(6) var<uniform> params: Params;
 
-override ADD: bool = false;
-override BIAS: bool = false;
-
 //#include weight
 //#include token_input
+//#include tile_sums
 
 var<workgroup> w_tile: array<vec4<f32>, 8 * 64>; // [K / 4, row], four columns each
 var<workgroup> x_tile: array<vec4<f32>, 32 * 8>; // [K, T / 4], four tokens each
@@ -56,31 +54,6 @@ fn stage(weights: array<vec4<f32>, 8>, inputs: mat4x4<f32>, lane: u32) {
   x_tile[to_x + 8] = by_column[1];
   x_tile[to_x + 16] = by_column[2];
   x_tile[to_x + 24] = by_column[3];
-}
-
-fn times(w: vec4<f32>, x: mat4x4<f32>, sums: vec4<f32>) -> vec4<f32> {
-  let half = fma(vec4<f32>(w.y), x[1], fma(vec4<f32>(w.x), x[0], sums));
-  return fma(vec4<f32>(w.w), x[3], fma(vec4<f32>(w.z), x[2], half));
-}
-
-fn store(row: u32, token: u32, sums: vec4<f32>) {
-  if (row >= params.rows) {
-    return;
-  }
-  for (var i = 0u; i < 4; i++) {
-    let t = token + i;
-    if (t < step.count) {
-      let at = t * params.y_stride + params.y_start + row;
-      var value = sums[i];
-      if (BIAS) {
-        value += bias[params.bias_start + row];
-      }
-      if (ADD) {
-        value += y[at];
-      }
-      y[at] = value;
-    }
-  }
 }
 
 @compute @workgroup_size(64)

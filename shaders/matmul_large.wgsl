@@ -32,13 +32,12 @@ struct Params {
 @group(0) @binding(5) var<storage, read> step: Step;
 @group(0) @binding(6) var<uniform> params: Params;
 
-override ADD: bool = false;
-override BIAS: bool = false;
 override LANES: u32 = 64;
 override STEP: u32 = LANES / 8; // between a lane's rows
 
 //#include weight
 //#include token_input
+//#include tile_sums
 
 var<workgroup> w_tile: array<vec4<f32>, 8 * LANES>; // [K / 4, row], four columns each
 var<workgroup> x_tile: array<vec4<f32>, 32 * 16>;   // [K, T / 4], four tokens each
@@ -66,33 +65,8 @@ fn stage_x(first_token: u32, first_col: u32, lane: u32) {
   }
 }
 
-fn times(w: vec4<f32>, x: mat4x4<f32>, sums: vec4<f32>) -> vec4<f32> {
-  let half = fma(vec4<f32>(w.y), x[1], fma(vec4<f32>(w.x), x[0], sums));
-  return fma(vec4<f32>(w.w), x[3], fma(vec4<f32>(w.z), x[2], half));
-}
-
 fn both(w: vec4<f32>, a: mat4x4<f32>, b: mat4x4<f32>, sums: mat2x4<f32>) -> mat2x4<f32> {
   return mat2x4<f32>(times(w, a, sums[0]), times(w, b, sums[1]));
-}
-
-fn store(row: u32, token: u32, sums: vec4<f32>) {
-  if (row >= params.rows) {
-    return;
-  }
-  for (var i = 0u; i < 4; i++) {
-    let t = token + i;
-    if (t < step.count) {
-      let at = t * params.y_stride + params.y_start + row;
-      var value = sums[i];
-      if (BIAS) {
-        value += bias[params.bias_start + row];
-      }
-      if (ADD) {
-        value += y[at];
-      }
-      y[at] = value;
-    }
-  }
 }
 
 @compute @workgroup_size(LANES)

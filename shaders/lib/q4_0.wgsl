@@ -1,24 +1,5 @@
 // q4_0: weight j = d * (q[j] - 8); one vec4 of quants a block (nibbles), d in half a u32 of scales.
 
-//#include half_scale
-//#include nibbles
+const CENTRE = 8.0;
 
-struct Packed {
-  q: vec4<u32>,
-  scale: u32,
-  block: u32,
-}
-
-fn fetch(block: u32) -> Packed {
-  return Packed(quants[block], scales[block / 2], block);
-}
-
-fn weight_block(p: Packed) -> array<vec4<f32>, 8> {
-  let d = half_scale(p.scale, p.block);
-  return bytes_block(low_nibbles(p.q), high_nibbles(p.q), d, -8 * d);
-}
-
-fn weight_dot(p: Packed, x: ptr<function, array<vec4<f32>, 8>>, xsum: vec4<f32>) -> f32 {
-  let sum = bytes_dot(low_nibbles(p.q), high_nibbles(p.q), x);
-  return half_scale(p.scale, p.block) * (sum - dot(xsum, vec4<f32>(8)));
-}
+//#include centred_nibbles
