@@ -198,7 +198,7 @@ async def test_the_first_device_is_not_waited_for(start, monkeypatch):
 
 
 async def test_a_waiting_request_that_another_model_sends_away_does_not_spoil_its_load(start):
-    bench, service = await start()
+    _, service = await start()
     running, waiting = (asyncio.ensure_future(service.chat(HELLO, max_tokens=2000)) for _ in range(2))
     begun = asyncio.Event()
     service.on("generation-start", lambda detail: begun.set())
