@@ -154,10 +154,11 @@ HOSTILE = {
     "padding": ("{{ 'a'.ljust(10**7) }}", "a number beyond"),
     "a wide filter": ("{{ 'a' | center(10**7) }}", "a number beyond"),
     "a wide format": ("{{ '{:>10000000}'.format('a') }}", "a huge width"),
-    "a width as argument": ("{{ '{:>{}}'.format('a', 10**7) }}", "a number beyond"),
+    "a width as argument": ("{{ '{:>{}}'.format('a', 10**7) }}", "a huge width"),
+    "a width as a text": ("{{ '{:{}}'.format('a', '>99999999') }}", "a huge width"),
     "a wide % format": ("{{ '%10000000s' % 'a' }}", "a huge width"),
     "a width beside %": ("{{ '%*s' % (10**7, 'a') }}", "a huge width"),
-    "the format filter": ("{{ '%10000000s' | format('a') }}", TOO_LONG),
+    "the format filter": ("{{ '%10000000s' | format('a') }}", "a huge width"),
     "replacing": ("{% set a = 'a' * 9999 %}{{ a.replace('a', a) }}", TOO_LONG),
     "the replace filter": ("{% set a = 'a' * 9999 %}{{ a | replace('a', a) }}", TOO_LONG),
     "translating": ("{% set a = 'a' * 9999 %}{{ a.translate({97: a}) }}", "it calls str.translate"),
@@ -172,13 +173,42 @@ HOSTILE = {
     "changing the messages": ("{{ messages.append(1) }}", "unsafe"),
     "division by zero": ("{{ 1 / 0 }}", "division by zero"),
     "a wrong type": ("{{ messages + 1 }}", "concatenate list"),
+    "a list in a list, many times": (
+        "{% set a = ['x'] %}" + "{% set a = [a, a] %}" * 40 + "{{ a | tojson }}",
+        TOO_LONG,
+    ),
+    "a dict in a dict, many times": ("{% set a = 'x' %}" + "{% set a = {1: a, 2: a} %}" * 40 + "{{ a }}", TOO_LONG),
+    "a macro's arguments, many times": (
+        "{% macro f(n) %}{% if n %}{{ f(n - 1, varargs, varargs) }}{% else %}{{ varargs }}{% endif %}{% endmacro %}"
+        "{{ f(40, 1, 1) }}",
+        TOO_LONG,
+    ),
+    "texts in a list": (grow("[]", "n.s + ['a' * 60000 ~ a]"), TOO_LONG),
+    "texts in a block": ("{% set t %}{% for a in range(999) %}{{ 'a' * 60000 }}{% endfor %}{% endset %}", TOO_LONG),
+    "the template in a block": (
+        "{% set t %}{% for a in range(999) %}" + "a" * 50000 + "{% endfor %}{% endset %}",
+        TOO_LONG,
+    ),
+    "texts out of a filter": ("{{ range(99999) | map('center', 60000) | list | length }}", TOO_LONG),
+    "many fields of %": ("{{ ('%(a)s' * 10000) % {'a': 'x' * 60000} }}", TOO_LONG),
+    "many fields of format": ("{{ ('{0}' * 10000).format('x' * 60000) }}", TOO_LONG),
+    "many fields of the filter": ("{{ ('%(a)s' * 10000) | format(a='x' * 60000) }}", TOO_LONG),
+    "indenting": ("{{ ('\\n' * 60000) | indent('a' * 60000) }}", TOO_LONG),
+    "indenting JSON": ("{{ messages | tojson(indent=60000) }}", "indents JSON"),
+    "tabs": ("{{ ('\\t' * 60000).expandtabs(60000) }}", "it calls str.expandtabs"),
+    "a number's bytes": ("{{ (1).to_bytes(60000, 'big') }}", "it calls int.to_bytes"),
+    "adding up lists": ("{{ ([[1]] * 9999) | sum(start=[]) }}", "adds up something other"),
+    "a filter that is none": ("{{ 'a' | urlize(target='x' * 60000) }}", "No filter named 'urlize'"),
+    "a long number": ("{{ " + "9" * 5000 + " }}", "limit|huge"),
+    "a long template": ("{{ a }}" * 10000, "70000 characters"),
+    "a date as wide": ("{{ strftime_now('%99999999Y') }}", "huge width"),
     "another file": ("{% include '/etc/passwd' %}", "no loader"),
 }
 
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_template_ends_in_a_typed_error_soon(case, monkeypatch):
-    monkeypatch.setattr("local_llm.text.sandbox._MAX_STEPS", 1000)
+    monkeypatch.setattr("local_llm.text.allowance.STEPS", 1000)
     template, reason = HOSTILE[case]
     start = time.monotonic()
     tracemalloc.start()
@@ -190,9 +220,36 @@ def test_a_hostile_template_ends_in_a_typed_error_soon(case, monkeypatch):
     assert time.monotonic() - start < 20
 
 
+def test_the_largest_template_is_compiled_soon():
+    start = time.process_time()
+    tracemalloc.start()
+    assert once("{{ 'a' if messages else 'b' | upper }}" * 1500) == "a" * 1500
+    assert tracemalloc.get_traced_memory()[1] < 120 << 20
+    tracemalloc.stop()
+    assert time.process_time() - start < 10
+
+
+def test_a_namespace_may_hold_itself():
+    assert once("{% set a = namespace(n=1) %}{% set a.a = a %}{{ a.a.a.n }}{{ [a] }}") == "1[<namespace>]"
+
+
+def test_large_conversations_stay_within_the_bounds():
+    """As real templates treat them: lists are rebuilt, texts grow by each message."""
+    messages = [{"role": "user", "content": f"message {n} " * 20} for n in range(1000)]
+    source = (
+        "{% set ns = namespace(all=[], text='') %}{% for m in messages %}{% set ns.all = ns.all + [m] %}"
+        "{% if loop.index % 9 == 0 %}{% set ns.text = ns.text ~ m.content %}{% endif %}{% endfor %}"
+        "{% for m in ns.all %}{{ '%s: %s' % (m.role, m.content | trim) }}{% endfor %}{{ ns.text | length }}"
+    )
+    assert len(render(source, messages)) > sum(len(message["content"]) for message in messages)
+    assert (
+        len(render("{{ messages[0].content | upper }}", [{"role": "user", "content": "\u00e9" * 500_000}])) == 500_000
+    )
+
+
 def test_time_is_bounded_too(monkeypatch):
-    monkeypatch.setattr("local_llm.text.sandbox._MAX_SECONDS", 0.05)
-    monkeypatch.setattr("local_llm.text.sandbox._MAX_STEPS", 1_000_000)
+    monkeypatch.setattr("local_llm.text.allowance.SECONDS", 0.05)
+    monkeypatch.setattr("local_llm.text.allowance.STEPS", 1_000_000)
     with pytest.raises(UnsupportedModel, match=TOO_MANY):
         once(HOSTILE["nested loops"][0])
 

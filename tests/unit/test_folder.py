@@ -16,7 +16,7 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from local_llm.errors import CorruptModel, InvalidRequest, LocalLLMError, UnsupportedModel
 from local_llm.native.tokenizer import open_tokenizer
 from local_llm.text.dialogue import Dialogue, open_dialogue
-from local_llm.text.folder import TokenizerFiles
+from local_llm.text.folder import TokenizerFiles, read_folder
 from local_llm.text.merges import merges_of_scores
 from tests.conftest import wait
 from tests.model.tiny import CHATML
@@ -249,6 +249,47 @@ BAD = {
 def test_a_broken_file_is_a_typed_error(case):
     with pytest.raises(CorruptModel, match=r"folder: tokenizer\.json"):
         wait(open_dialogue("folder", TokenizerFiles(BAD[case]), open_tokenizer))
+
+
+LONGER = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 9}
+GROWING = {
+    "replacements": [LONGER] * 20,
+    "a long one": [LONGER | {"content": "a" * 100}],
+    "between all characters": [LONGER | {"pattern": {"Regex": "b*"}}] * 20,
+    "nothing": [LONGER | {"pattern": {"String": ""}, "content": "a"}] * 20,
+    "bytes of bytes": [{"type": "ByteLevel"}] * 20,
+}
+
+
+@pytest.mark.parametrize("case", GROWING)
+def test_steps_that_make_texts_ever_longer_are_refused(case):
+    found = json.loads(original("byte level").to_str())
+    found["normalizer"] = {"type": "Sequence", "normalizers": GROWING[case]}
+    with pytest.raises(CorruptModel, match="many times as long"):
+        read_folder("folder", TokenizerFiles(json.dumps(found).encode()))
+
+
+@pytest.mark.parametrize("token", [[], "a", -1, 1 << 20, True])
+def test_a_post_processor_writes_tokens_only(token):
+    found = json.loads(original("word piece").to_str())
+    found["post_processor"]["cls"][1] = token
+    with pytest.raises(CorruptModel, match="no token's id"):
+        read_folder("folder", TokenizerFiles(json.dumps(found).encode()))
+
+
+def test_a_text_that_the_library_cannot_cope_with_is_a_typed_error():
+    """The library panics, which is no Exception: its expression goes back and forth without end."""
+    found = json.loads(original("byte level").to_str())
+    found["pre_tokenizer"] = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
+    opened = wait(open_dialogue("folder", TokenizerFiles(json.dumps(found).encode()), open_tokenizer))
+    with pytest.raises(UnsupportedModel, match="fails on a text"):
+        opened.completion_ids("a" * 40 + "b")
+    found["model"] = {"type": "Unigram", "vocab": [["a", 0.5]]}
+    opened = wait(
+        open_dialogue("folder", TokenizerFiles(json.dumps(found | {"added_tokens": []}).encode()), open_tokenizer)
+    )
+    with pytest.raises(UnsupportedModel, match="fails on a text"):
+        opened.completion_ids("b")
 
 
 def test_an_unknown_type_is_named():

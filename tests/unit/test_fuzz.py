@@ -1,35 +1,36 @@
-"""Files with any bytes changed, templates of any pieces: a sound reading or a typed error, soon, and in little memory.
+"""Files with any bytes or values changed: a sound reading or a typed error, soon, and in little memory.
 
-`--soak` tries some hundred times as many.
+`--soak` goes on for half an hour in all, LOCAL_LLM_FUZZ_SECONDS for as long as it says.
 """
 
 from __future__ import annotations
 
+import copy
 import shutil
-import time
-import tracemalloc
-from contextlib import suppress
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local_llm.errors import LocalLLMError
+from local_llm.formats.gguf import read_gguf
 from local_llm.formats.opening import open_checkpoint
-from local_llm.models.families import family_of
+from local_llm.models.families import FAMILIES, family_of
 from local_llm.models.weights import check
 from local_llm.native.blobs import open_blobs
 from local_llm.native.tokenizer import open_tokenizer
-from local_llm.text.chat_template import render
 from local_llm.text.dialogue import open_dialogue
 from local_llm.text.folder import TokenizerFiles
 from tests.conftest import wait
-from tests.model.tiny import write_tiny_gguf
+from tests.model.tiny import CHATML, write_tiny_gguf
 from tests.reference.folders import write_huggingface, write_mlc
-from tests.reference.gguf_writer import split_gguf
+from tests.reference.gguf_writer import Typed, split_gguf, store
+from tests.unit.fuzzing import CONSTANT, bounded, explore, fuzzing
+from tests.unit.golden_tokenizers import metadata_of
+from tests.unit.mutations import mutate_gguf, mutate_json, mutate_safetensors, mutate_tree
+from tests.unit.test_folder import BUILDERS, CONFIG, original
 
-CONSTANT = 12 << 20  # bytes beside those of the files: the tokenizer's tables, jinja2's compiler
-SLOW = 5.0  # seconds for one of them; some hundredths are usual
 HEAD = 6000  # bytes of a file that say most
 HELLO = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
 TELLING = (
@@ -53,81 +54,8 @@ EDIT = st.tuples(
     st.one_of(st.sampled_from(TELLING), st.binary(max_size=9)),  # bytes that come
     st.integers(0, 40),  # 0: the file ends here
 )
-PIECES = (
-    *("{{ ", " }}", "{% ", " %}", "for m in messages", "for i in range(9999)", "endfor", "if m.role == 'user'", "else"),
-    *(
-        "endif",
-        "m.content",
-        "messages",
-        "messages[0]",
-        "m",
-        "set x = ",
-        "x",
-        " ~ ",
-        " * ",
-        " + ",
-        " ** ",
-        "9999",
-        "'a'",
-        "|",
-    ),
-    *(
-        "tojson",
-        "length",
-        "join(x)",
-        "list",
-        "replace('a', 'aa')",
-        "center(99999)",
-        "batch(2)",
-        "map('upper')",
-        "macro f()",
-    ),
-    *(
-        "endmacro",
-        "f()",
-        "f(x)",
-        "namespace(x=1)",
-        "raise_exception('no')",
-        "loop.index",
-        "loop(x)",
-        "recursive",
-        "in",
-        "(",
-        ")",
-    ),
-    *(
-        "[",
-        "]",
-        ".__class__",
-        ".format(x)",
-        "'%9999999d' % 1",
-        "strftime_now('%Y')",
-        "generation",
-        "endgeneration",
-        "{#",
-        "\n",
-    ),
-)
-
-
-def explore(request, examples: int, strategy, one) -> None:
-    """Run one(example) for many examples, in a bounded time and memory each."""
-    soak = request.config.getoption("--soak")
-
-    @settings(
-        max_examples=examples * (300 if soak else 1),
-        deadline=None,
-        database=None,
-        derandomize=not soak,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
-    @given(strategy)
-    def run(example):
-        begun = time.perf_counter()
-        one(example)
-        assert time.perf_counter() - begun < SLOW
-
-    run()
+SEED = st.integers(0, (1 << 64) - 1)
+ARCHITECTURES = (*FAMILIES, "mamba", "")
 
 
 def read_all(place) -> None:
@@ -160,6 +88,7 @@ def sound(request, tmp_path):
     return folder, "tiny.gguf"
 
 
+@fuzzing
 def test_any_edit_of_any_file_ends_well(request, sound, tmp_path):
     folder, name = sound
     texts = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
@@ -174,29 +103,108 @@ def test_any_edit_of_any_file_ends_well(request, sound, tmp_path):
             data = changed[file]
             at %= len(data) + 1
             changed[file] = data[:at] if end == 0 else data[:at] + come + data[at + gone :]
-        for file, data in changed.items():
-            if not (broken / file).exists() or (broken / file).read_bytes() != data:
-                (broken / file).write_bytes(data)
-        tracemalloc.start()
-        try:
-            with suppress(LocalLLMError):
-                read_all(str(broken / name))
-            assert tracemalloc.get_traced_memory()[1] < limit
-        finally:
-            tracemalloc.stop()
+        write(broken, changed)
+        with bounded(limit):
+            read_all(str(broken / name))
 
     read_all(str(folder / name))  # raises nothing
     explore(request, 60, st.lists(EDIT, min_size=1, max_size=3), one)
 
 
-def test_templates_of_any_pieces_are_bounded(request):
-    def one(pieces) -> None:
-        with suppress(LocalLLMError):
-            assert len(render("".join(pieces), HELLO)) < 1 << 20
+def write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """What is there already stays."""
+    for file, data in files.items():
+        if not (folder / file).exists() or (folder / file).read_bytes() != data:
+            (folder / file).write_bytes(data)
 
-    explore(request, 300, st.lists(st.sampled_from(PIECES), min_size=1, max_size=14), one)
+
+@fuzzing
+@pytest.mark.parametrize("sound", ["safetensors", "mlc"], indirect=True)
+def test_any_other_value_in_a_folder_ends_well(request, sound, tmp_path):
+    folder, _ = sound
+    texts = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    limit = CONSTANT + 2 * sum(map(len, texts.values()))
+    broken = tmp_path / "broken"
+    broken.mkdir()
+
+    def one(seed) -> None:
+        dice = Random(seed)
+        changed = dict(texts)
+        for _ in range(dice.randint(1, 2)):
+            file = dice.choice(sorted(changed))
+            if not file.endswith(".bin"):
+                change = mutate_safetensors if file.endswith(".safetensors") else mutate_json
+                changed[file] = change(dice, texts[file], dice.randint(1, 3))
+        write(broken, changed)
+        with bounded(limit):
+            read_all(str(broken))
+
+    explore(request, 60, SEED, one)
 
 
-@pytest.mark.parametrize("text", ["{{ messages }}", "{% for m in messages %}{{ m.content }}{% endfor %}"])
-def test_the_pieces_can_make_a_template(text):
-    assert "Hello" in render(text, HELLO)
+@fuzzing
+def test_any_other_value_in_a_gguf_ends_well(request, tmp_path):
+    tiny = write_tiny_gguf(tmp_path / "tiny.gguf", 1, width=32, layers=1, ffn=32, types="Q8_0")
+    stored = {name: store(values, "Q8_0" if values.ndim > 1 else "F32") for name, values in tiny.tensors.items()}
+
+    def one(seed) -> None:
+        dice = Random(seed)
+        data = mutate_gguf(dice, tiny.metadata, stored, dice.randint(1, 4), ARCHITECTURES)
+        with bounded(CONSTANT + len(data)):
+            read_all(data)
+
+    read_all(mutate_gguf(Random(0), tiny.metadata, stored, 0, ()))
+    explore(request, 80, SEED, one)
+
+
+def use(dialogue) -> None:
+    """All that is done with a vocabulary."""
+    for text in ("a b", "The <|im_end|>\n" * 20, "\u2581\0\U0010ffff \ue000", "a" * 300):
+        dialogue.codec.decode(dialogue.completion_ids(text))
+        dialogue.embedding_ids(text)
+    reader = dialogue.reader(("stop",), [0])
+    reader.feed(range(-1, len(dialogue.codec.vocabulary.tokens) + 1))
+    reader.finish()
+    if dialogue.can_chat:
+        dialogue.chat_ids(HELLO)
+
+
+@fuzzing
+@pytest.mark.parametrize("kind", ["llama", "t5", "bert", "gpt-2"])
+def test_any_other_value_of_a_vocabulary_ends_well(request, kind):
+    metadata = {key: getattr(value, "tolist", lambda value=value: value)() for key, value in metadata_of(kind).items()}
+    metadata |= {"general.architecture": "llama", "tokenizer.chat_template": CHATML}
+    if (table := "tokenizer.ggml.precompiled_charsmap") in metadata:
+        metadata[table] = Typed(9, metadata[table], 0)
+
+    async def opened(data):
+        head = await read_gguf(await open_blobs(data))
+        use(await open_dialogue(head.name, head.metadata, open_tokenizer))
+
+    def one(seed) -> None:
+        dice = Random(seed)
+        data = mutate_gguf(dice, metadata, {}, dice.randint(1, 3), ARCHITECTURES)
+        with bounded(CONSTANT + 40 * len(data)):
+            wait(opened(data))
+
+    wait(opened(mutate_gguf(Random(0), metadata, {}, 0, ())))
+    explore(request, 12, SEED, one)
+
+
+@fuzzing
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_any_other_value_of_a_tokenizer_ends_well(request, kind):
+    sound = original(kind).to_str().encode()
+
+    async def opened(data, config):
+        use(await open_dialogue("folder", TokenizerFiles(data, config), open_tokenizer))
+
+    def one(seed) -> None:
+        dice = Random(seed)
+        data = mutate_json(dice, sound, dice.randint(1, 3))
+        config = mutate_tree(dice, copy.deepcopy(CONFIG)) if dice.random() < 0.3 else CONFIG
+        with bounded(CONSTANT + 40 * len(data)):
+            wait(opened(data, config if isinstance(config, dict) else {}))
+
+    wait(opened(sound, CONFIG))
+    explore(request, 12, SEED, one)

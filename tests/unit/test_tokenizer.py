@@ -289,3 +289,9 @@ def test_the_json_is_valid_and_of_two_equal_tokens_the_first_counts():
     assert made["model"]["vocab"]["Ġthe"] == tiny_tokens().index("Ġthe")
     assert made["model"]["merges"] == list(MERGES)
     assert made["added_tokens"] == []
+
+
+def test_an_architecture_that_is_an_array_is_no_family():
+    metadata = tiny_metadata(width=32, layers=1, heads=1, kv_heads=1, head_width=32, ffn=32, context=32)
+    for odd in (np.arange(3), np.array([]), [], None):
+        assert not read_vocabulary("odd", {**metadata, "general.architecture": odd}).eats_after

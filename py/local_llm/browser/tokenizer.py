@@ -13,7 +13,7 @@ from typing import Any
 from pyodide.ffi import JsException, to_js
 
 from local_llm.browser.bridge import import_packaged, load_bridge
-from local_llm.errors import CorruptModel, DownloadFailed
+from local_llm.errors import CorruptModel, DownloadFailed, UnsupportedModel
 
 
 def tokenizer_opener(url: str | None) -> Callable[[bytes], Awaitable[WasmTokenizer]]:
@@ -48,7 +48,10 @@ class WasmTokenizer:
         weakref.finalize(self, tokenizer.dispose)  # its memory is the library's, out of reach of both collectors
 
     def encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text).to_py().tolist()
+        try:
+            return self._tokenizer.encode(text).to_py().tolist()
+        except JsException as error:
+            raise UnsupportedModel(f"The model's tokenizer fails on a text: {error!s:.200}.") from None
 
     def decode(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode(to_js(ids))

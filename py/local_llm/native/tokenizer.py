@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from local_llm.errors import UnsupportedModel
 
 
 async def open_tokenizer(json: bytes) -> NativeTokenizer:
-    """A tokenizer from the text of a tokenizer.json. Raises UnsupportedModel where the library refuses it."""
+    """A tokenizer from the text of a tokenizer.json. Raises UnsupportedModel where the library refuses it.
+
+    So do its methods, on texts that this tokenizer cannot cope with.
+    """
     import tokenizers
 
-    try:
+    with _typed("The tokenizer cannot be built"):
         return NativeTokenizer(tokenizers.Tokenizer.from_buffer(json))
-    except Exception as error:  # the library raises bare Exception
-        raise UnsupportedModel(f"The tokenizer cannot be built: {error}.") from None
 
 
 class NativeTokenizer:
@@ -25,7 +27,20 @@ class NativeTokenizer:
         self._inner = inner
 
     def encode(self, text: str) -> list[int]:
-        return self._inner.encode(text, add_special_tokens=False).ids
+        with _typed("The model's tokenizer fails on a text"):
+            return self._inner.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        return self._inner.decode(list(ids), skip_special_tokens=False)
+        with _typed("The model's tokenizer fails on ids"):
+            return self._inner.decode(list(ids), skip_special_tokens=False)
+
+
+@contextmanager
+def _typed(what: str) -> Iterator[None]:
+    """The library raises bare Exception, and where Rust panics, what is no Exception."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise UnsupportedModel(f"{what}: {error!s:.200}.", remedy="Use another copy of the model.") from None

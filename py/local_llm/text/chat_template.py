@@ -12,11 +12,12 @@ from typing import Any
 from jinja2 import TemplateError
 
 from local_llm.errors import InvalidRequest, UnsupportedModel
+from local_llm.text.allowance import Excess
 from local_llm.text.messages import check_messages
 from local_llm.text.sandbox import Refused, Sandbox
 from local_llm.text.shield import all_texts
 
-_BROKEN = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+_BROKEN = (TemplateError, Excess, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
 class ChatTemplate:
@@ -25,8 +26,8 @@ class ChatTemplate:
     def __init__(self, source: str) -> None:
         self._sandbox = Sandbox()
         try:
-            self._template = self._sandbox.from_string(source)
-        except (TemplateError, RecursionError, SyntaxError, MemoryError) as error:
+            self._template = self._sandbox.compiled(source)
+        except (*_BROKEN, SyntaxError, MemoryError) as error:
             raise _unusable(error) from None
 
     def render(
@@ -52,9 +53,8 @@ class ChatTemplate:
                 "add_generation_prompt": add_generation_prompt,
             }
         )
-        limit = 4 * sum(map(len, all_texts(values))) + (64 << 10)
         try:
-            return self._sandbox.run(self._template, values, limit)
+            return self._sandbox.run(self._template, values, sum(map(len, all_texts(values))))
         except Refused as error:
             raise InvalidRequest(f"The model's chat template refuses these messages: {error}") from None
         except (*_BROKEN, MemoryError) as error:

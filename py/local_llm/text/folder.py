@@ -29,6 +29,7 @@ from local_llm.text.vocabulary import (
 )
 
 _MAX_TOKENS = 1 << 22
+_MAX_GROWTH = 64  # times a text's length
 # Nobody types this; texts that hold it lose it.
 _JOINT = "\U000ffffd\U0010abcd\U000ffffd"
 
@@ -68,6 +69,7 @@ def _read(name: str, parsed: dict[str, Any], files: TokenizerFiles) -> tuple[Voc
         raise UnsupportedModel(
             f"{name} has a tokenizer of type '{kind!s:.40}'.", remedy="BPE, Unigram and WordPiece work."
         )
+    _check_growth([step for part in ("normalizer", "pre_tokenizer") for step in _steps(parsed.get(part))])
     added = {int(entry["id"]): entry for entry in parsed.get("added_tokens") or ()}
     tokens = _tokens(model["vocab"], added)
     types = _types(tokens, model, kind, added)
@@ -160,6 +162,20 @@ def _steps(part: Any) -> Iterator[Mapping[str, Any]]:
                 yield from _steps(step)
 
 
+def _check_growth(steps: Sequence[Mapping[str, Any]]) -> None:
+    """A few steps that each make a text some times as long would fill the memory with a short one."""
+    growth = 1
+    for step in steps:
+        content, pattern = step.get("content"), step.get("pattern")
+        if step.get("type") == "Replace" and isinstance(content, str):
+            # Regular expressions may match nothing, at each place.
+            growth *= max(1, len(content)) + (pattern == {"String": ""} or "Regex" in (pattern or ()))
+        elif step.get("type") in ("ByteLevel", "Precompiled"):
+            growth *= 2
+        if growth > _MAX_GROWTH:
+            raise ValueError("its steps make texts many times as long")
+
+
 def _scheme(step: Mapping[str, Any]) -> str | None:
     """When a step puts a space before a text: "always", "first", "never"; None where it is of another kind."""
     if step.get("type") == "Prepend":
@@ -188,7 +204,7 @@ def _special(
     parsed: Mapping[str, Any], config: Mapping[str, Any], tokens: Sequence[str]
 ) -> tuple[int | None, int | None, _Rules]:
     named = [_id(config.get(key), tokens) for key in ("bos_token", "eos_token")]
-    start, end = _around(parsed.get("post_processor"))
+    start, end = (_checked(token, tokens) for token in _around(parsed.get("post_processor")))
     adds_bos, adds_end = config.get("add_bos_token"), config.get("add_eos_token")
     if not isinstance(adds_bos, bool):
         llama = str(config.get("tokenizer_class", "")).startswith(("Llama", "Gemma", "CodeLlama"))
@@ -203,7 +219,13 @@ def _id(value: Any, tokens: Sequence[str]) -> int | None:
     return tokens.index(text) if isinstance(text, str) and text in tokens else None
 
 
-def _around(processor: Any) -> tuple[int | None, int | None]:
+def _checked(token: Any, tokens: Sequence[str]) -> int | None:
+    if token is not None and (type(token) is not int or not 0 <= token < len(tokens)):
+        raise ValueError(f"its post_processor writes {token!r:.40}, which is no token's id")
+    return token
+
+
+def _around(processor: Any) -> tuple[Any, Any]:
     """The ids that the post-processor puts before and after a text."""
     for step in _steps(processor):
         if step.get("type") == "TemplateProcessing":

@@ -73,7 +73,7 @@ def read_vocabulary(name: str, metadata: Mapping[str, Any]) -> Vocabulary:
         name, metadata, "add_sep_token", model == "bert"
     )
     eats = ()
-    if metadata.get("general.architecture") == "phi3" and model == "llama":
+    if str(metadata.get("general.architecture")) == "phi3" and model == "llama":
         # Phi 3's own files say this of each token; GGUF has no place for it.
         eats = (token for text, token in control.items() if text not in ("<unk>", "<s>", "<|endoftext|>"))
     return Vocabulary(

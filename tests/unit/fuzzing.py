@@ -1,0 +1,83 @@
+"""What the fuzzing tests share: how long they go on, and what one example may take. Knows no format."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+
+from local_llm.errors import LocalLLMError
+
+CONSTANT = 12 << 20  # bytes beside those of the files: the tokenizer's tables, jinja2's compiler
+SLOW = 5.0  # seconds for one of them; some hundredths are usual
+SOAK_SECONDS = 1800  # of all fuzzing tests together; LOCAL_LLM_FUZZ_SECONDS says otherwise
+
+
+class Hung(BaseException):
+    """No Exception, so that nothing that is tried can swallow it."""
+
+
+def seconds_each(request: Any) -> float:
+    """How long each fuzzing test of this run may go on; 0: a few examples, always the same ones."""
+    told = os.environ.get("LOCAL_LLM_FUZZ_SECONDS")
+    if not told and not request.config.getoption("--soak"):
+        return 0.0
+    tests = sum(getattr(item.obj, "__fuzzing__", False) for item in request.session.items)
+    return float(told or SOAK_SECONDS) / max(tests, 1)
+
+
+def fuzzing(test: Callable[..., None]) -> Callable[..., None]:
+    """Marks a test that shares the time there is."""
+    test.__fuzzing__ = True  # type: ignore[attr-defined]
+    return test
+
+
+def explore(request: Any, examples: int, strategy: Any, one: Callable[[Any], None]) -> None:
+    """one(example) for so many examples, or as many as its time allows."""
+    seconds = seconds_each(request)
+
+    @settings(
+        max_examples=200 if seconds else examples,
+        deadline=None,
+        database=None,
+        derandomize=not seconds,
+        phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+    )
+    @given(strategy)
+    def run(example: Any) -> None:
+        one(example)
+
+    end, rounds = time.monotonic() + seconds, 0
+    while not rounds or time.monotonic() < end:
+        run()
+        rounds += 1
+    if seconds:
+        print(f"{request.node.name}: {200 * rounds} examples in {seconds:.0f} s")
+
+
+@contextmanager
+def bounded(nbytes: int) -> Iterator[None]:
+    """What is done in here ends well or in a typed error, soon, with so many more bytes at the most."""
+
+    def hung(number: int, frame: Any) -> None:
+        raise Hung(f"still at it after {SLOW} seconds")
+
+    before = signal.signal(signal.SIGALRM, hung)
+    signal.setitimer(signal.ITIMER_REAL, SLOW)
+    tracemalloc.start()
+    try:
+        with suppress(LocalLLMError):
+            yield
+        peak = tracemalloc.get_traced_memory()[1]
+        assert peak < nbytes, f"{peak} bytes at once; {nbytes} were allowed"
+    finally:
+        tracemalloc.stop()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
