@@ -25,7 +25,7 @@ from tools.shell import ROOT, Failure, only_one, say
 
 DEFAULT_MODEL = assets.FOLDER / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 DEFAULT_PROMPT = "Why is the sky blue?"
-SUITES = ("decode", "prefill", "load", "kernels")
+SUITES = ("decode", "prefill", "load", "kernels", "peers")
 # command-line name, name in the JavaScript face, type, smallest and largest value, help
 OPTIONS = (
     ("max-tokens", "maxTokens", int, 1, math.inf, "stop after so many new tokens"),
@@ -229,11 +229,15 @@ def bench(arguments: argparse.Namespace) -> int:
     """Measure the built page, or the kernels alone over Dawn."""
     if arguments.suite not in SUITES:
         raise Failure(f"bench wants --suite {', '.join(SUITES)}; got {arguments.suite}. Name one of them.")
-    browser = set_up(["build", "demo", "test"], ["site", "model"], browser=True)
+    files = ["site", "model", *(["peers"] if arguments.suite == "peers" else [])]
+    browser = set_up(["build", "demo", "test"], files, browser=True)
     build_site()
     environment.install_wheel(site.wheel_path())
     if arguments.suite == "kernels":
         return in_venv("-m", "bench.kernels", *arguments.rest)
+    if arguments.suite == "peers":
+        words = ["--model", model_path(arguments.model), *arguments.rest]
+        return in_venv("-m", "bench.peers", *words, env={"CHROMIUM": str(browser)})
     words = ["--suite", arguments.suite, "--model", model_path(arguments.model), *arguments.rest]
     return in_venv("-m", "bench.page", *words, env={"CHROMIUM": str(browser)})
 

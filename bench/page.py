@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,25 +52,35 @@ def suite(name: str, software: bool) -> list[Run]:
             return [Run(f"{length} tokens", {"prompt": length, "new": 1, "runs": runs}) for length in lengths]
         case "load":
             return [Run(f"visit {visit}", {"prompt": 8, "new": 1, "runs": 1}) for visit in (1, 2, 3)]
-    raise Failure(f"There is no suite {name!r}; there are decode, prefill, load and kernels.")
+    raise Failure(f"There is no suite {name!r} of the page; there are decode, prefill and load.")
 
 
 def measure(page: Any, base: str, model: Path, runs: list[Run]) -> Iterator[tuple[str, dict[str, Any]]]:
     """What bench.html shows for each run. Raises Failure with the page's own words."""
-    from playwright.sync_api import Error
-
     for run in runs:
         say(f"  {run.name} …")
         query = urlencode({"model": f"{base}/models/{quote(model.name)}", **run.query})
-        try:
-            page.goto(f"{base}/bench.html?{query}", timeout=120_000)
-            page.wait_for_function("() => document.querySelector('#result').textContent", timeout=_PATIENCE_MS)
-            shown = json.loads(page.text_content("#result"))
-        except Error as error:
-            raise Failure(f"bench.html failed in '{run.name}' ({str(error).splitlines()[0]}).") from None
-        if "error" in shown:
-            raise Failure(f"bench.html said in '{run.name}': {shown['error']}")
-        yield run.name, shown
+        yield run.name, shown_by(page, f"{base}/bench.html?{query}", run.name)
+
+
+def shown_by(page: Any, url: str, name: str) -> dict[str, Any]:
+    """The JSON that the page at `url` shows in the end. Raises Failure with the page's own words."""
+    from playwright.sync_api import Error
+
+    try:
+        page.goto(url, timeout=120_000)
+        page.wait_for_function("() => document.querySelector('#result').textContent", timeout=_PATIENCE_MS)
+        shown = json.loads(page.text_content("#result"))
+    except Error as error:
+        raise Failure(f"The page failed in '{name}' ({str(error).splitlines()[0]}).") from None
+    if "error" in shown:
+        raise Failure(f"The page said in '{name}': {shown['error']}")
+    return shown
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle one, the upper of two."""
+    return sorted(values)[len(values) // 2]
 
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -81,12 +91,12 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     for name, shown in results.items():
         measured, thread = shown["measured"], shown["main_thread"]
-        firsts = sorted(run["timeToFirstTokenS"] for run in measured["runs"])
+        first = median([run["timeToFirstTokenS"] for run in measured["runs"]])
         cells = (
             name,
             f"{measured['decodeTokensPerSecond']:.1f}" if measured["newTokens"] > 1 else "–",
             f"{measured['prefillTokensPerSecond']:.0f}",
-            f"{1000 * firsts[len(firsts) // 2]:.1f}",
+            f"{1000 * first:.1f}",
             f"{shown['load_seconds']:.2f}",
             f"{thread['frame_gap_p99_ms']:.1f}",
             str(thread["long_tasks"]),

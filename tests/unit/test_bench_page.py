@@ -10,8 +10,8 @@ def test_every_suite_has_runs_and_a_cpu_gets_short_ones():
     for name in ("decode", "prefill", "load"):
         tokens = [sum(run.query["prompt"] for run in suite(name, software)) for software in (True, False)]
         assert 0 < tokens[0] <= tokens[1]
-    with pytest.raises(Failure, match="no suite 'peers'"):
-        suite("peers", True)
+    with pytest.raises(Failure, match="no suite 'kernels'"):
+        suite("kernels", True)
 
 
 def test_the_table_has_a_row_for_each_run():
