@@ -8,11 +8,11 @@
 //   Sums are whole numbers of 64 bits (two u32), so that their order does not matter: every run gives the same result.
 //   A weight is in units of 2^-40 of the best one's: rounding loses at most V * 2^-40 of it.
 //
-//   logits    f32 [V]   read         padded to a multiple of four
-//   sampling  Sampling  read
-//   cut       u32 [1]   read_write   see lib/order.wgsl; never above the order of the best logit
-//   params    Params    uniform
-//   grid      (1, 1, 1)              LANES at least 16
+//   logits    f32 [T, V]  read         rows padded to a multiple of four
+//   sampling  Sampling    read
+//   cut       u32 [T]     read_write   see lib/order.wgsl; never above the order of the best logit
+//   params    Params      uniform
+//   grid      (T, 1, 1)                one workgroup per row; LANES at least 16
 
 //#include sampling
 //#include bins
@@ -36,13 +36,14 @@ struct Sum {
   top: f32, // the best logit
 }
 
+var<private> row_start: u32; // in logits
 var<workgroup> best: atomic<u32>;
 var<workgroup> gathered: array<u32, CAPACITY>;
 var<workgroup> gathered_count: atomic<u32>;
 
 // The orders of four logits; 0 past the end of the vocabulary.
 fn orders(block: u32) -> vec4<u32> {
-  let x = logits[block];
+  let x = logits[row_start + block];
   let key = vec4(order(x.x), order(x.y), order(x.z), order(x.w));
   return select(vec4(0u), key, vec4(4 * block) + vec4(0, 1, 2, 3) < vec4(params.vocab));
 }
@@ -122,7 +123,8 @@ fn exact(lane: u32, sum: Sum, share: f32) -> u32 {
 }
 
 @compute @workgroup_size(LANES)
-fn threshold(@builtin(local_invocation_index) lane: u32) {
+fn threshold(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  row_start = group.x * ((params.vocab + 3) / 4);
   var highest = 0u;
   for (var i = lane; i < (params.vocab + 3) / 4; i += LANES) {
     let keys = orders(i);
@@ -151,6 +153,6 @@ fn threshold(@builtin(local_invocation_index) lane: u32) {
     kept = max(kept, order(top + sampling.margin));
   }
   if (lane == 0) {
-    cut[0] = min(kept, highest);
+    cut[group.x] = min(kept, highest);
   }
 }

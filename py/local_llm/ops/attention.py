@@ -13,6 +13,7 @@ from local_llm.ops.shared import Shared
 # docs/log.md.
 _PARTS = ((128, 1, 128), (512, 4, 128), (1024, 8, 128), (4096, 8, 256), (1 << 32, 16, 256))
 MOST_PARTS = 16
+MOST_TOKENS = 8  # of attention_few
 REACHES = tuple(reach for reach, _, _ in _PARTS[:-1])  # where it pays to split anew
 _ROPE_LANES = 64
 _NORMS = {"": 0, "head": 1, "whole": 2}
@@ -104,7 +105,7 @@ def rope_attention(
     if not _in_one_launch(s, tokens, heads):
         normed = qk_norm(s, tokens, heads, qkv, gains) if gains else []
         return normed + rope_kv(s, tokens, heads, qkv, rope, cache) + attention(s, tokens, heads, qkv, cache, y)
-    parts, lanes = _split(heads, reach)
+    parts, lanes = split(heads, reach)
     kernel = Kernel.of(
         "attention_step",
         LANES=lanes,
@@ -120,7 +121,7 @@ def rope_attention(
 
 def parts_for(s: Shared, tokens: int, heads: Heads, reach: int = 0) -> Parts | None:
     """The parts in which `rope_attention` leaves its result for `matvec` to join; None where it joins them itself."""
-    count = _split(heads, reach)[0] if _in_one_launch(s, tokens, heads) else 1
+    count = split(heads, reach)[0] if _in_one_launch(s, tokens, heads) else 1
     return Parts(count, heads.width) if count > 1 else None
 
 
@@ -128,8 +129,8 @@ def _in_one_launch(s: Shared, tokens: int, heads: Heads) -> bool:
     return tokens == 1 and not s.caps.software and heads.width % 8 == 0
 
 
-def _split(heads: Heads, reach: int) -> tuple[int, int]:
-    """Parts, and lanes of a workgroup."""
+def split(heads: Heads, reach: int) -> tuple[int, int]:
+    """Parts of the positions for a step's attention, and lanes of a workgroup. reach: as of rope_attention."""
     reach = reach or heads.context
     seen = min(reach, heads.window or reach)
     return next((parts, lanes) for most, parts, lanes in _PARTS if seen <= most)
@@ -155,3 +156,33 @@ def attention(s: Shared, tokens: int, heads: Heads, qkv: Buffer, cache: Cache, y
         chosen = Kernel.of("attention_decode", LANES=lanes, WIDTH=heads.width, RING=heads.ring)
         grid = (heads.heads, 1, 1)
     return [Call(chosen, (qkv, cache.k, cache.v, y, s.step), grid, _numbers(heads))]
+
+
+def attention_few(
+    s: Shared,
+    tokens: int,
+    heads: Heads,
+    qkv: Buffer,
+    rope: Buffer,
+    cache: Cache,
+    y: Buffer,
+    gains: Buffer | None = None,
+    reach: int = 0,
+) -> list[Call]:
+    """`rope_attention` for `tokens` tokens, at most MOST_TOKENS, in one launch; 8 divides a head's width.
+
+    y is f32 [tokens, H E], or, where `parts_for` one token says parts, [tokens, H parts (E + 4)].
+    """
+    parts, lanes = split(heads, reach)
+    kernel = Kernel.of(
+        "attention_few",
+        LANES=lanes,
+        WIDTH=heads.width,
+        ROPE=heads.rope_width,
+        INTERLEAVED=heads.interleaved,
+        RING=heads.ring,
+        NORM=_NORMS[heads.norm] if gains else 0,
+        TOKENS=tokens,
+    )
+    buffers = (qkv, rope, gains or s.dummy, cache.k, cache.v, y, s.step)
+    return [Call(kernel, buffers, (heads.heads, parts, tokens), _numbers(heads))]

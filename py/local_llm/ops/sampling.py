@@ -52,23 +52,45 @@ def pack_sampling(p: SamplingParams) -> bytes:
 
 
 @dataclass(frozen=True)
-class SamplerBuffers:
-    """Buffers of one generation at a time, for a vocabulary of V tokens.
+class Candidates:
+    """Logits of T rows, for a vocabulary of V tokens, and what they come to.
 
-    logits f32 [V]: the model writes it. sampling: write pack_sampling(…) before a generation. counts u32 [V]: bit 31:
-    seen in the prompt (the host writes it), low bits: times in the answer. cut u32 [1] and best u32 [G, 2] pass between
-    the kernels. tokens u32 [T]: the chosen id comes to place 0. ring u32 [ring_size]: the ids chosen.
+    logits f32 [T, V], rows padded to a multiple of four: the model writes it. sampling: write pack_sampling(…) before
+    a generation. cut u32 [T] and best u32 [T, G, 2] pass between the kernels.
     """
 
     logits: Buffer
     sampling: Buffer
-    counts: Buffer
     cut: Buffer
     best: Buffer
+    vocab: int
+    rows: int  # T
+
+
+@dataclass(frozen=True)
+class SamplerBuffers(Candidates):
+    """Buffers of one generation at a time, for one row of logits.
+
+    counts u32 [V]: bit 31: seen in the prompt (the host writes it), low bits: times in the answer. tokens u32 [T]: the
+    chosen id comes to place 0. ring u32 [ring_size]: the ids chosen.
+    """
+
+    counts: Buffer
     tokens: Buffer
     ring: Buffer
-    vocab: int
     ring_size: int
+
+
+def allocate_candidates(memory: Memory, vocab: int, rows: int, sampling: Buffer) -> Candidates:
+    """For `rows` tokens of a step. sampling: the caller's."""
+    return Candidates(
+        logits=memory.create(4 * rows * -(-vocab // 4) * 4, "logits"),
+        sampling=sampling,
+        cut=memory.create(4 * rows, "cut"),
+        best=memory.create(8 * rows * _MOST_PARTS, "best"),
+        vocab=vocab,
+        rows=rows,
+    )
 
 
 def allocate_sampler(
@@ -84,6 +106,7 @@ def allocate_sampler(
         tokens=tokens,
         ring=ring,
         vocab=vocab,
+        rows=1,
         ring_size=ring_size,
     )
 
@@ -105,14 +128,24 @@ def sample(s: Shared, buffers: SamplerBuffers, *, penalties: bool, noise: bool, 
     if penalties:
         grid = spread(-(-b.vocab // _LANES))
         calls.append(Call(Kernel.of("penalize"), (b.logits, b.counts, b.sampling), grid, pack(b.vocab)))
+    best, parts = best_of(s, b, noise=noise, cut=cut)
+    pick = (b.best, b.tokens, b.ring, b.counts, s.step)
+    return [*calls, *best, Call(Kernel.of("pick"), pick, (1, 1, 1), pack(parts, b.ring_size))]
+
+
+def best_of(s: Shared, b: Candidates, *, noise: bool, cut: bool, few: bool = False) -> tuple[list[Call], int]:
+    """Leave the best tokens of so many parts of the vocabulary in b.best; also how many parts. As in `sample`.
+
+    few: for each of the step's tokens, of b.rows rows of logits, and not for the last one alone.
+    """
+    rows = b.rows if few else 1
+    calls = []
     if cut:
-        calls.append(
-            Call(Kernel.of("threshold", LANES=_lanes(s.caps)), (b.logits, b.sampling, b.cut), (1, 1, 1), pack(b.vocab))
-        )
+        kernel = Kernel.of("threshold", LANES=_lanes(s.caps))
+        calls.append(Call(kernel, (b.logits, b.sampling, b.cut), (rows, 1, 1), pack(b.vocab)))
     span = max(_LEAST_SPAN, -(-b.vocab // _MOST_PARTS))
     parts = -(-b.vocab // span)
-    argmax = Kernel.of("argmax", NOISE=noise, CUT=cut)
-    calls.append(Call(argmax, (b.logits, b.sampling, b.cut, s.step, b.best), (parts, 1, 1), pack(b.vocab, span)))
-    pick = (b.best, b.tokens, b.ring, b.counts, s.step)
-    calls.append(Call(Kernel.of("pick"), pick, (1, 1, 1), pack(parts, b.ring_size)))
-    return calls
+    argmax = Kernel.of("argmax", NOISE=noise, CUT=cut, FEW=few)
+    params = pack(b.vocab, span, -(-b.vocab // 4) * 4)
+    calls.append(Call(argmax, (b.logits, b.sampling, b.cut, s.step, b.best), (parts, rows, 1), params))
+    return calls, parts

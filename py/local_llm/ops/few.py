@@ -1,0 +1,106 @@
+"""Products of weight matrices with a few tokens, by the numbers that `matvec` and `matvec_glu` give each of them.
+
+So a text does not depend on how many tokens a step takes. For adapters that are GPUs. Knows no models.
+"""
+
+from __future__ import annotations
+
+from local_llm.gpu.kernel import Call, Kernel, pack, spread
+from local_llm.gpu.memory import Buffer
+from local_llm.gpu.ports import Caps
+from local_llm.ops.linear import Parts, Variant, is_gelu, matvec_variant
+from local_llm.ops.shared import Shared
+from local_llm.ops.weight import Weight
+
+SMALL = 4 << 20  # bytes of a matrix that a GPU's cache gives several workgroups
+
+
+def tokens_each(caps: Caps, weight: Weight, tokens: int) -> int:
+    """How many of the step's tokens one workgroup takes: those of a large matrix read a weight once for several."""
+    variant = matvec_variant(caps, weight)
+    nbytes = sum(part.quants.nbytes + part.scales.nbytes for part in weight.parts)
+    most = 1 if nbytes <= SMALL else min(tokens, 4)
+    while most > 1 and not _fits(caps, variant, most):
+        most //= 2
+    return most
+
+
+def _fits(caps: Caps, variant: Variant, tokens: int) -> bool:
+    lanes, teams, rows = (variant.constants[name] for name in ("LANES", "TEAMS", "ROWS"))
+    nbytes = 16 * max(8, teams) * (lanes + 1) + 4 * lanes * teams
+    return tokens * nbytes <= caps.workgroup_bytes and tokens * rows <= lanes
+
+
+def row_stride(rows: int) -> int:
+    """Numbers from one token's result to the next one's, where `matvec_few` has made it."""
+    return (rows + 3) // 4 * 4
+
+
+def matvec_few(
+    s: Shared,
+    tokens: int,
+    weight: Weight,
+    x: Buffer,
+    y: Buffer,
+    *,
+    y_stride: int,
+    norm: Buffer | None = None,
+    eps: float = 0.0,
+    bias: Buffer | None = None,
+    add: bool = False,
+    row_offset: int = 0,
+    bias_offset: int = 0,
+    parts: Parts | None = None,
+    each: int | None = None,
+) -> list[Call]:
+    """y[t, row_offset:] (+)= W norm(x[t]) (+ bias) as `matvec` for t < step.count; x [tokens, K], y [tokens, y_stride].
+
+    parts: of `parts_for`, where x is what `attention_few` leaves. each: tokens of a workgroup, in place of tokens_each.
+    """
+    variant, each = matvec_variant(s.caps, weight), each or tokens_each(s.caps, weight, tokens)
+    joined = {"PARTS": parts.count, "VECTORS": parts.width // 4} if parts else {}
+    kernel = Kernel.of(
+        "matvec_few",
+        {"weight": weight.format} | ({"few_input": "few_parted_input"} if joined else {}),
+        NORM=norm is not None,
+        BIAS=bias is not None,
+        ADD=add,
+        TOKENS=each,
+        **variant.constants,
+        **joined,
+    )
+    calls = []
+    for part in weight.parts:
+        buffers = (part.quants, part.scales, x, norm or s.dummy, bias or s.dummy, y, s.step)
+        starts = (row_offset + part.row_start, bias_offset + part.row_start)
+        params = pack(part.rows, weight.cols, weight.blocks, y_stride, *starts, float(eps))
+        grid = _grid(s.caps, part.rows, variant.rows, -(-tokens // each))
+        calls.append(Call(kernel, buffers, grid, params))
+    return calls
+
+
+def matvec_few_glu(
+    s: Shared,
+    tokens: int,
+    weight: Weight,
+    x: Buffer,
+    y: Buffer,
+    *,
+    norm: Buffer | None = None,
+    eps: float = 0.0,
+    activation: str = "silu",
+    each: int | None = None,
+) -> list[Call]:
+    """y[t] = act(W[:F] norm(x[t])) ⊙ (W[F:] norm(x[t])) as `matvec_glu`; y [tokens, F], W [2F, K] in one part."""
+    (part,) = weight.parts
+    variant, each = matvec_variant(s.caps, weight), each or tokens_each(s.caps, weight, tokens)
+    constants = {"NORM": norm is not None, "GELU": is_gelu(activation), "TOKENS": each, **variant.constants}
+    kernel = Kernel.of("matvec_few_glu", {"weight": weight.format}, **constants)
+    rows = weight.rows // 2
+    params = pack(rows, weight.cols, weight.blocks, float(eps))
+    grid = _grid(s.caps, 2 * rows, variant.rows, -(-tokens // each))
+    return [Call(kernel, (part.quants, part.scales, x, norm or s.dummy, y, s.step), grid, params)]
+
+
+def _grid(caps: Caps, rows: int, rows_each: int, groups: int) -> tuple[int, int, int]:
+    return (*spread(-(-rows // rows_each), caps.max_workgroups)[:2], groups)

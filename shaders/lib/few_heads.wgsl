@@ -1,0 +1,100 @@
+// One q head of a token, and the k and v heads of it and of those before it in this step, normed as in normed_heads and
+// rotated. Uses qkv, gains, params, WIDTH, COLUMNS, LANES and the workgroup's partial, query, new_k and new_v.
+
+//#include rope
+
+override NORM: u32 = 0;
+
+const MOST = 8u; // tokens
+
+var<private> q_factor: f32;
+var<private> k_factors: array<f32, MOST>;
+var<private> base: u32; // where the chosen token begins in qkv
+var<private> factor: f32;
+
+fn token_start(token: u32) -> u32 {
+  return token * (params.heads + 2 * params.kv_heads) * WIDTH;
+}
+
+fn norm_factors(start: u32, head: u32, kv_head: u32, lane: u32) -> vec2<f32> {
+  let first = start + select(vec2(head, params.heads + kv_head), vec2(0, params.heads), NORM == 2) * WIDTH;
+  let count = select(vec2(1u), vec2(params.heads, params.kv_heads), NORM == 2) * WIDTH;
+  var sums = vec2<f32>();
+  for (var i = lane; i < count.x; i += LANES) {
+    let both = vec2(qkv[first.x + i], select(0.0, qkv[first.y + i], i < count.y));
+    sums += both * both;
+  }
+  partial[lane][0] = vec4(sums, 0, 0);
+  workgroupBarrier();
+  if (lane < 16) {
+    for (var other = lane + 16; other < LANES; other += 16) {
+      sums += partial[other][0].xy;
+    }
+    partial[lane][0] = vec4(sums, 0, 0);
+  }
+  workgroupBarrier();
+  sums = vec2<f32>();
+  for (var i = 0u; i < 16; i++) {
+    sums += partial[i][0].xy;
+  }
+  workgroupBarrier(); // before the next token's
+  return inverseSqrt(sums / vec2<f32>(count) + params.eps);
+}
+
+fn norm_tokens(last: u32, head: u32, kv_head: u32, lane: u32) {
+  for (var t = 0u; t <= last; t++) {
+    let factors = norm_factors(token_start(t), head, kv_head, lane);
+    q_factor = factors.x; // the last one's stays
+    k_factors[t] = factors.y;
+  }
+}
+
+// Whose `element`s are wanted.
+fn choose(token: u32, of_q: bool) {
+  base = token_start(token);
+  if (NORM > 0) {
+    factor = select(k_factors[token], q_factor, of_q);
+  }
+}
+
+fn element(start: u32, e: u32) -> f32 {
+  if (NORM == 0) {
+    return qkv[base + start + e];
+  }
+  let of_k = start >= params.heads * WIDTH;
+  return qkv[base + start + e] * factor * gains[select(select(e, WIDTH + e, of_k), start + e, NORM == 2)];
+}
+
+// Four elements from `e` of the head at `start`, rotated to position p.
+fn turned(start: u32, e: u32, p: u32) -> vec4<f32> {
+  return vec4(rotated(start, e, p), rotated(start, e + 1, p), rotated(start, e + 2, p), rotated(start, e + 3, p));
+}
+
+fn plain(at: u32) -> vec4<f32> {
+  return vec4(qkv[at], qkv[at + 1], qkv[at + 2], qkv[at + 3]);
+}
+
+fn eight(a: vec4<f32>, b: vec4<f32>) -> vec4<u32> {
+  return vec4(cached(a.xy), cached(a.zw), cached(b.xy), cached(b.zw));
+}
+
+fn prepare(token: u32, head: u32, kv_head: u32, lane: u32) {
+  let k_start = (params.heads + kv_head) * WIDTH;
+  for (var i = lane; i < (2 * token + 4) * COLUMNS; i += LANES) {
+    if (i < 2 * COLUMNS) {
+      choose(token, true);
+      query[i] = turned(head * WIDTH, i * 4, step.position + token) * params.scale;
+    } else {
+      let t = i / COLUMNS / 2 - 1;
+      let e = i % COLUMNS * 8;
+      choose(t, false);
+      if (i / COLUMNS % 2 == 0) {
+        new_k[t * COLUMNS + i % COLUMNS] =
+          eight(turned(k_start, e, step.position + t), turned(k_start, e + 4, step.position + t));
+      } else {
+        let at = base + k_start + params.kv_heads * WIDTH + e;
+        new_v[t * COLUMNS + i % COLUMNS] = eight(plain(at), plain(at + 4));
+      }
+    }
+  }
+}
