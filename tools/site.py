@@ -81,19 +81,25 @@ def _digest() -> str:
 
 
 def _copy_page(site: Path) -> None:
-    """The pages, their style, the scripts of web/, and the tokenizers' wasm build."""
+    """The pages, their style, the scripts of web/, and the libraries' wasm builds."""
     package = ROOT / "py" / "local_llm"
     styles = [package / "widget" / "widget.css", package / "page" / "page.css"]
     for path in [ROOT / "index.html", ROOT / "bench.html", *styles, *sorted((ROOT / "web").glob("*"))]:
         if path.is_file():
             shutil.copy(path, site / _RENAMED.get(path.name, path.name))
     (site / "tokenizers.js").write_bytes(tokenizers_module())
+    (site / "vault.js").write_bytes(vault_script())
 
 
 def tokenizers_module() -> bytes:
     """The tokenizers' library, a UMD script, as a module: whatever loader the page has, it hands over its exports."""
     script = (assets.FOLDER / "tokenizers.js").read_bytes()
     return b"const exports = {}, module = { exports };\n" + script + b"\nexport const Tokenizer = exports.Tokenizer;\n"
+
+
+def vault_script() -> bytes:
+    """The worker of web/vault.js with hash-wasm's sha256 before it."""
+    return (assets.FOLDER / "sha256.js").read_bytes() + b"\n" + (ROOT / "web" / "vault.js").read_bytes()
 
 
 def _build_wheel(python: Path, stage: Path, into: Path) -> None:
@@ -107,6 +113,7 @@ def _build_wheel(python: Path, stage: Path, into: Path) -> None:
             shutil.copy(path, stage / name)
     (stage / "web").mkdir(exist_ok=True)
     (stage / "web" / "tokenizers.js").write_bytes(tokenizers_module())
+    (stage / "web" / "vault.js").write_bytes(vault_script())
     flags = ["-q", "--no-deps", "--no-index", "--no-build-isolation", "-w", into]
     remedy = "Read hatchling's message; pyproject.toml and the package folder must fit."
     run([python, "-m", "pip", "wheel", *flags, stage], "build the wheel", remedy)

@@ -259,6 +259,44 @@ def test_a_download_goes_on_after_the_browser_was_closed(playwright, server, fil
         context.close()
 
 
+WITHOUT_WORKERS = f"""{RIG}
+import js
+worker, js.Worker = js.Worker, None
+found = [await fetched(%r, %r) for visit in range(2)]
+js.Worker = worker
+[*found, await kept(%r)]
+"""
+
+
+def test_a_page_without_workers_keeps_models_too(tab, file):
+    found = python(tab, WITHOUT_WORKERS % (file.url, file.sha256, file.url))
+    assert found == [file.sha256, file.sha256, WHOLE]
+    assert file.sent == len(DATA) + 1
+
+
+HELD = f"""{RIG}
+import js
+
+async def held():
+    blobs = await library.opener(%r, %r)(%r)
+    await blobs.read(0, blobs.size)
+    await js.fetch("manifest.json?held")
+    await asyncio.sleep(1)
+    library.rest()
+
+js.fetching = asyncio.ensure_future(held())
+None
+"""
+
+
+def test_storage_has_a_worker_while_a_model_is_in_use(tab, file):
+    with tab.expect_request("**/manifest.json?held"):
+        python(tab, HELD % (file.url, file.sha256, file.url))
+    assert [worker.url.rpartition("/")[2] for worker in tab.workers] == ["vault.js"]  # the digest's has ended
+    python(tab, "import js\nawait js.fetching")
+    wait_for(lambda: not tab.workers)
+
+
 LISTED = """async () => {
     await llm.loadCatalog('tiny/catalog.json');
     globalThis.row = () => {
@@ -292,7 +330,7 @@ def test_the_page_lists_what_is_here_and_deletes_it(tab, server, tmp_path):
     }
     server.requests.clear()
     tab.evaluate("async () => { await llm.init('tiny'); await llm.unload(); }")
-    assert server.requests == []
+    assert [path for path, _ in server.requests if path != "/vault.js"] == []
     row = tab.locator("local-llm-widget li", has_text="on this device")
     assert row.count() == 1
     row.locator("[data-action='delete-model']").evaluate("button => button.click()")

@@ -320,7 +320,8 @@ def test_wheel_carries_all_that_a_page_needs(dist):
     assert site.wheel_path().name == "local_llm-0.1.0-py3-none-any.whl"
     with zipfile.ZipFile(site.wheel_path()) as wheel:
         names = set(wheel.namelist())
-    for name in ("web/bridge.js", "web/boot.js", "web/tokenizers.js", "shaders/rms_norm.wgsl", "shaders/lib/step.wgsl"):
+    scripts = ("web/bridge.js", "web/boot.js", "web/tokenizers.js", "web/vault.js")
+    for name in (*scripts, "shaders/rms_norm.wgsl", "shaders/lib/step.wgsl"):
         assert f"local_llm/{name}" in names
 
 

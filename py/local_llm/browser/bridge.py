@@ -38,14 +38,28 @@ async def import_packaged(name: str) -> Any:
 
 
 async def _from_package(name: str, use: Callable[[str], Awaitable[Any]]) -> Any:
-    options = js.Object.new()
-    options.type = "text/javascript"
-    data = FS.readFile(str(_path(name)))  # from the file system's own memory, past the Wasm heap
-    url = js.URL.createObjectURL(js.Blob.new(to_js([data]), options))
+    url = packaged_url(name)
     try:
         return await use(url)
     finally:
         js.URL.revokeObjectURL(url)
+
+
+def packaged_url(name: str) -> str:
+    """A blob's address of one of the scripts that the wheel carries; to be revoked."""
+    options = js.Object.new()
+    options.type = "text/javascript"
+    data = FS.readFile(str(_path(name)))  # from the file system's own memory, past the Wasm heap
+    return str(js.URL.createObjectURL(js.Blob.new(to_js([data]), options)))
+
+
+def site_url(name: str) -> str | None:
+    """The address of a file of the site; None where there is none, or it is of another origin than the page."""
+    try:
+        url = js.URL.new(name, import_module(MODULE).site)
+    except (ImportError, AttributeError):
+        return None
+    return str(url.href) if url.origin == js.location.origin else None
 
 
 def _path(name: str) -> Path:

@@ -7,8 +7,9 @@ and fetched again where it does not fit. Knows no model.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
+import time
+from contextlib import suppress
 from typing import Any
 
 import js
@@ -16,13 +17,18 @@ from pyodide.ffi import JsException
 
 from local_llm.browser.answers import REMEDY, Answer, Broken, ask, identity_of
 from local_llm.browser.opfs import Folder
+from local_llm.browser.vault import WholeDigest
 from local_llm.errors import CorruptModel, DownloadFailed
 from local_llm.transfer import Identity, Patience, total_of
 
 _POLL = 0.05  # seconds between two looks at a chunk that is on its way
-_AHEAD = 4  # chunks fetched ahead of their use, where they are not kept
-_READ_AHEAD = 3  # chunks read ahead of their use, where they are kept
+_AHEAD = 12  # chunks held ahead of their use
+_SPARE = 6  # arrays of a chunk's length that wait to be used again: new ones cost more than what comes into them
+_READ_AHEAD = 4  # chunks read ahead of their use, where they are kept
+_KEEPING = 4  # chunks being written while the next ones come
 _SHORTEST = 1 << 18  # bytes of a request where longer ones break
+_LONGEST = 32 << 20  # bytes of a request where all goes well: each costs some 20 ms
+_SOON = 1.0  # seconds of a request after which the next one is not made longer
 
 
 class Chunks:
@@ -58,9 +64,12 @@ class Chunks:
         self._kept = {int(name.split("-")[0]): name for name in kept}
         self._sha256 = sha256 if folder is not None else ""
         self._recent: dict[int, Any] = {}
+        self._spare: list[Any] = []
         self._lanes: dict[int, Any] = {}  # by the chunk that each fills
         self._reading: dict[int, asyncio.Task[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._keeping: set[asyncio.Task[None]] = set()
+        self._news = asyncio.Event()  # a chunk has come, or an error
         self._busy: set[int] = set()
         self._wanted = 0
         self._reach = chunk_bytes
@@ -85,12 +94,13 @@ class Chunks:
             lane = self._lanes.get(index)
             if lane is not None and lane.at > start - base and not gated:
                 return lane.bytes.subarray(start - base, min(stop - base, lane.at))
-            await asyncio.sleep(_POLL)
+            await self._wait()
 
     def stop(self) -> None:
         """Break off all requests; the next use begins again."""
-        tasks, self._tasks = self._tasks, set()
-        for task in (*tasks, *filter(None, [self._verifying])):
+        tasks, self._tasks = (*self._tasks, *self._keeping, *filter(None, [self._verifying])), set()
+        self._keeping = set()
+        for task in tasks:
             task.cancel()
         self._verifying = None
         self._busy.clear()
@@ -100,6 +110,12 @@ class Chunks:
         error, self._error = self._error, None
         if error is not None:
             raise error
+
+    async def _wait(self) -> None:
+        """Until a chunk has come, or so much of one that it is worth a look."""
+        self._news.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), _POLL)
 
     async def _held(self, index: int) -> Any | None:
         """A whole chunk from memory or the folder."""
@@ -121,20 +137,25 @@ class Chunks:
         return task
 
     async def _checked(self, index: int, folder: Folder) -> Any | None:
-        name = self._kept[index]
-        data = await folder.read(name)
-        if data is None or data.length != self._length(index) or await _sha256(data) != name.split("-")[1]:
-            self._kept.pop(index, None)  # it was cut short or has changed: only this one is fetched again
-            self.whole.clear()
-            await folder.remove(name)
-            return None
-        self._remember(index, data)
+        data = await folder.taken(self._kept[index], self._spare.pop() if self._spare else None)
+        if data is None:
+            await self._drop(index, folder)
+        else:
+            self._remember(index, data)
         return data
 
+    async def _drop(self, index: int, folder: Folder) -> None:
+        """A kept chunk was cut short or has changed: only this one is fetched again."""
+        name = self._kept.pop(index, None)
+        self.whole.clear()
+        if name is not None:
+            await folder.remove(name)
+
     def _remember(self, index: int, data: Any) -> None:
-        ahead = _READ_AHEAD if self._folder else _AHEAD
         self._recent[index] = data
-        self._recent = {k: v for k, v in self._recent.items() if self._wanted - 1 <= k <= self._wanted + ahead}
+        passed = [k for k in self._recent if not self._wanted - 1 <= k <= self._wanted + _AHEAD]
+        arrays = [self._recent.pop(k) for k in passed]
+        self._spare = [one for one in (*self._spare, *arrays) if one.length == self._chunk_bytes][:_SPARE]
 
     def _length(self, index: int) -> int:
         return min(self._chunk_bytes, self.size - index * self._chunk_bytes)
@@ -143,11 +164,9 @@ class Chunks:
 
     def _begin(self) -> None:
         """Let as many requests run as may."""
-        lanes = self._patience.lanes if self._ranges else 1
+        lanes = 1 if not self._ranges else self._patience.lanes if self._folder else min(self._patience.lanes, 2)
         while len(self._tasks) < lanes and (index := self._next()) is not None:
-            last = index + 1
-            while not self._ranges and last < self.count and last not in self._kept:
-                last += 1
+            last = self._run_end(index)
             self._busy.update(range(index, last))
             task = asyncio.ensure_future(self._run(index, last))
             self._tasks.add(task)
@@ -164,8 +183,19 @@ class Chunks:
             order = range(stop) if not self._busy else range(0)
         else:
             order = (*range(first, stop), *range(first))
-        held = (self._kept, self._busy, self._recent if self._folder is None else ())
-        return next((index for index in order if not any(index in known for known in held)), None)
+        return next((index for index in order if self._missing(index)), None)
+
+    def _run_end(self, index: int) -> int:
+        """Where the missing chunks from `index` on end that one request may fetch."""
+        most = max(1, self._reach // self._chunk_bytes) if self._ranges else self.count
+        most = most if self._folder else min(most, _AHEAD // 2)
+        last = index + 1
+        while last < min(index + most, self.count) and self._missing(last):
+            last += 1
+        return last
+
+    def _missing(self, index: int) -> bool:
+        return index not in self._kept and index not in self._busy and (bool(self._folder) or index not in self._recent)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if task not in self._tasks:  # it was stopped
@@ -175,8 +205,12 @@ class Chunks:
         if error is None:
             self._begin()
             return
+        self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
         self.stop()
         self._error = error if isinstance(error, Exception) else None
+        self._news.set()
 
     async def _run(self, index: int, last: int) -> None:
         """Fetch chunks [index, last), going on at the next byte when a request breaks. Raises DownloadFailed."""
@@ -185,7 +219,7 @@ class Chunks:
         self._enter(lane, index)
         while index < last:
             answer, start = None, index * self._chunk_bytes + lane.at
-            reach = min(stop, start + self._reach) if self._ranges else stop
+            reach, began = (min(stop, start + self._reach) if self._ranges else stop), time.monotonic()
             try:
                 answer = await self._connect(lane, start, reach)
                 while index < last and await self._filled(lane):
@@ -195,7 +229,8 @@ class Chunks:
                         self._enter(lane, index)
                 if index < last and index * self._chunk_bytes + lane.at < reach:
                     raise Broken("the data ended early")
-                self._reach = min(2 * self._reach, self._chunk_bytes)
+                if time.monotonic() - began < _SOON:
+                    self._reach = min(4 * self._reach, _LONGEST)
                 failures = 0
                 continue
             except Broken as broken:
@@ -213,7 +248,8 @@ class Chunks:
             await asyncio.sleep(pause)
 
     def _enter(self, lane: Any, index: int) -> None:
-        lane.bytes, lane.at = js.Uint8Array.new(self._length(index)), 0
+        fits = self._spare and self._length(index) == self._chunk_bytes
+        lane.bytes, lane.at = self._spare.pop() if fits else js.Uint8Array.new(self._length(index)), 0
         self._lanes[index] = lane
 
     async def _connect(self, lane: Any, start: int, stop: int) -> Answer:
@@ -249,15 +285,35 @@ class Chunks:
             raise Broken(f"the connection broke ({error})") from None
 
     async def _finish(self, index: int, lane: Any) -> None:
-        """A chunk has come: keep it."""
-        data = lane.bytes
-        if self._folder is not None and index not in self._kept:
-            name = f"{index:06d}-{await _sha256(data)}"
-            await self._folder.write(name, data)
-            self._kept[index] = name
+        """A chunk has come: keep it, while the next ones come."""
+        if self._folder is None or index in self._kept:
+            self._remember(index, lane.bytes)
+            self._landed(index)
+            return
+        while len(self._keeping) >= _KEEPING:
+            await asyncio.wait(self._keeping, return_when=asyncio.FIRST_COMPLETED)
+        del self._lanes[index]  # its bytes are given away
+        task = asyncio.ensure_future(self._keep(index, lane.bytes, self._folder))
+        self._keeping.add(task)
+        task.add_done_callback(self._kept_one)
+
+    async def _keep(self, index: int, data: Any, folder: Folder) -> None:
+        name, data = await folder.keep(index, data)
+        self._kept[index] = name
         self._remember(index, data)
+        self._landed(index)
+
+    def _kept_one(self, task: asyncio.Task[None]) -> None:
+        if task not in self._keeping:  # it was stopped
+            return
+        self._keeping.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _landed(self, index: int) -> None:
         self._lanes.pop(index, None)
         self._busy.discard(index)
+        self._news.set()
         self._check_whole()
 
     # The whole file
@@ -274,27 +330,30 @@ class Chunks:
             self._verifying = asyncio.ensure_future(self._verified())
 
     async def _verified(self) -> None:
-        digest = hashlib.sha256()
-        for index in range(self.count):
-            while (data := await self._held(index)) is None:
-                self._begin()
-                await asyncio.sleep(_POLL)
-            digest.update(data.to_bytes())
-        if digest.hexdigest() == self._sha256:
+        folder = self._folder
+        assert folder is not None  # only what is kept is verified
+        digest = WholeDigest()
+        await digest.begin()
+        try:
+            for index in range(self.count):
+                while not (index in self._kept and await folder.add_to(digest, self._kept[index])):
+                    if index in self._kept:
+                        await self._drop(index, folder)
+                    self._begin()
+                    await self._wait()
+            found = await digest.finish()
+        finally:
+            digest.end()
+        if found == self._sha256:
             self._sha256 = ""
             self.whole.set()
+            self._news.set()
             return
-        if self._folder is not None:
-            for name in self._kept.values():
-                await self._folder.remove(name)
+        for name in self._kept.values():
+            await folder.remove(name)
         self._kept.clear()
         self._recent.clear()
-        self._error = CorruptModel(
-            f"{self.name}: expected the sha256 {self._sha256}, found {digest.hexdigest()}.",
-            remedy="Nothing of it was kept. Load it again; if it stays so, the server's file is not the wanted one.",
-        )
-        self._verifying = None
-
-
-async def _sha256(data: Any) -> str:
-    return (await js.crypto.subtle.digest("SHA-256", data)).to_bytes().hex()
+        text = f"{self.name}: expected the sha256 {self._sha256}, found {found}."
+        remedy = "Nothing of it was kept. Load it again; if it stays so, the server's file is not the wanted one."
+        self._error, self._verifying = CorruptModel(text, remedy=remedy), None
+        self._news.set()

@@ -219,6 +219,9 @@ class Library:
         for use in using.values():
             use.chunks.stop()
             _release(use.held)
+        root = self._opening.result() if self._opening and self._opening.done() else ""
+        if not isinstance(root, str):
+            root.rest()
 
     # What is kept
 

@@ -8,6 +8,7 @@ from typing import Any
 import js
 from pyodide.ffi import JsException, to_js
 
+from local_llm.browser.vault import MISSING, Shared, WholeDigest, WorkerFailure
 from local_llm.errors import Busy, StorageFull
 
 _ROOT = "local-llm-models"
@@ -19,23 +20,34 @@ async def open_root() -> Folder | str:
     """The folder where models lie, or why this page can have none."""
     if not getattr(getattr(js.navigator, "storage", None), "getDirectory", None):
         return "This browser has no private file system (OPFS), or the page is not secure."
-    if not hasattr(getattr(getattr(js, "FileSystemFileHandle", None), "prototype", None), "createWritable"):
-        return "This browser's private file system cannot be written from a page."
     try:
-        return await Folder(await js.navigator.storage.getDirectory()).folder(_ROOT)
+        handle = await (await js.navigator.storage.getDirectory()).getDirectoryHandle(_ROOT, _options(create=True))
     except JsException as error:  # pages from a file, private windows
         return f"The browser refuses storage to this page ({error.name})."
+    if not hasattr(getattr(getattr(js, "FileSystemFileHandle", None), "prototype", None), "createWritable"):
+        return "This browser's private file system cannot be written from a page."
+    return Folder(handle, _ROOT, Shared())
 
 
 class Folder:
-    """One folder. Files are written whole: a file of another length than was written is one that was cut short."""
+    """One folder. path: from the private file system's root. worker: writes and reads chunks, if the page may have one.
 
-    def __init__(self, handle: Any) -> None:
+    Chunks are files NUMBER-SHA256: one that was cut short or has changed does not fit its name.
+    """
+
+    def __init__(self, handle: Any, path: str, worker: Shared) -> None:
         self._handle = handle
+        self._path = path
+        self._worker = worker
 
     async def folder(self, name: str) -> Folder:
         """The folder `name` in this one; made where it is missing."""
-        return Folder(await self._handle.getDirectoryHandle(name, _options(create=True)))
+        handle = await self._handle.getDirectoryHandle(name, _options(create=True))
+        return Folder(handle, f"{self._path}/{name}", self._worker)
+
+    def rest(self) -> None:
+        """Nothing more is to be done soon."""
+        self._worker.rest()
 
     async def names(self) -> list[str]:
         """Of the files and folders in it."""
@@ -78,7 +90,62 @@ class Folder:
             if error.name != "QuotaExceededError":
                 raise
             await self.remove(name)
-            raise StorageFull("The browser's storage is full.", remedy="Delete models that you do not need.") from None
+            raise _full() from None
+
+    async def keep(self, number: int, data: Any) -> tuple[str, Any]:
+        """Write a chunk; (its name, its bytes, perhaps as another array: `data` is given away). Raises StorageFull.
+
+        Who is cancelled here does not wait, but the chunk is written.
+        """
+        keeping = asyncio.ensure_future(self._keep(f"{number:06d}", data))
+        keeping.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(keeping)
+
+    async def _keep(self, number: str, data: Any) -> tuple[str, Any]:
+        vault = await self._worker.get()
+        if vault is None:
+            name = f"{number}-{await sha256(data)}"
+            await self._write(name, data)
+            return name, data
+        try:
+            name, data = await vault.ask("keep", self._path, number, hand_over=data)
+        except WorkerFailure as failure:
+            if failure.name != "QuotaExceededError":
+                raise
+            await self._forget(number)
+            raise _full() from None
+        return str(name), data
+
+    async def _forget(self, number: str) -> None:
+        """Remove what there is of a chunk."""
+        for name in await self.names():
+            if name.startswith(f"{number}-"):
+                await self.remove(name)
+
+    async def taken(self, name: str, spare: Any = None) -> Any | None:
+        """A chunk's bytes as a Uint8Array; None where there are none that fit its name.
+
+        spare: an array that nobody needs any more: it may come back as the chunk's.
+        """
+        vault = await self._worker.get()
+        if vault is None:
+            data = await self.read(name)
+            return data if data is not None and name.endswith(await sha256(data)) else None
+        try:
+            return await vault.ask("take", self._path, name, hand_over=spare) or None
+        except WorkerFailure as failure:
+            if failure.name in MISSING:
+                return None
+            raise
+
+    async def add_to(self, digest: WholeDigest, name: str) -> bool:
+        """Add a chunk to a whole file's digest; False where there is none that fits its name."""
+        if digest.off_thread:
+            return await digest.add_file(self._path, name)
+        data = await self.taken(name)
+        if data is not None:
+            await digest.add(data)
+        return data is not None
 
     async def remove(self, name: str) -> None:
         """A file, or a folder with all that is in it. Nothing happens where there is none.
@@ -96,6 +163,15 @@ class Folder:
                     raise
             await asyncio.sleep(0.1)
         raise Busy("A file of the model is being written.", remedy="Try again in a moment.")
+
+
+async def sha256(data: Any) -> str:
+    """Of a Uint8Array, in hexadecimal."""
+    return (await js.crypto.subtle.digest("SHA-256", data)).to_bytes().hex()
+
+
+def _full() -> StorageFull:
+    return StorageFull("The browser's storage is full.", remedy="Delete models that you do not need.")
 
 
 def _options(**values: Any) -> Any:
