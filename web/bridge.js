@@ -142,6 +142,7 @@ export async function fill(lane) {
     if (!lane.rest) {
       const { done, value } = await lane.reader.read();
       if (done) return false;
+      await globalThis.scheduler?.yield?.(); // a fast network would keep the page from its frames
       lane.rest = value;
     }
     const skipped = Math.min(lane.skip, lane.rest.length);
