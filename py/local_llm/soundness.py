@@ -13,6 +13,7 @@ from typing import Any
 
 from local_llm.errors import DeviceLost, LocalLLMError
 from local_llm.formats.opening import Opened
+from local_llm.generate.engine import COUNTS
 from local_llm.gpu.memory import Memory
 from local_llm.gpu.ports import Host
 from local_llm.loaded import Loaded, Origin, Say, build
@@ -29,7 +30,7 @@ async def build_sound(host: Host, opened: Opened, memory: Memory, origin: Origin
     `replaced` names the others, `wrong` those without a plain variant.
     """
     loaded = await build(host, opened, memory, origin, say)
-    wrong = await _wrong(host, loaded.model)
+    wrong = await _wrong(host, loaded)
     replaced = tuple(name for name in wrong if name not in ONLY)
     if replaced:
         memory.close()
@@ -39,17 +40,19 @@ async def build_sound(host: Host, opened: Opened, memory: Memory, origin: Origin
     return replace(loaded, replaced=replaced, wrong=tuple(name for name in wrong if name in ONLY))
 
 
-async def _wrong(host: Host, model: Model) -> list[str]:
+async def _wrong(host: Host, loaded: Loaded) -> list[str]:
     """Kernels of the model that this adapter gets wrong, from what was kept or from a test now."""
+    model = loaded.model
+    counts = chunk_lengths(model)
     caps = model.memory.device.caps
     if caps.software or not host.self_test:  # it has the plain kernels already
         return []
     adapter = json.dumps([_version(), {**asdict(caps), "features": sorted(caps.features)}])
-    names = case_names(model)
+    names = case_names(model, counts)
     kept = await _kept(host, adapter)
     if not all(name in kept for name in names):
         try:
-            wrong = await wrong_kernels(model)
+            wrong = await wrong_kernels(model, counts)
         except DeviceLost:
             raise
         except LocalLLMError:  # no memory left for a test is no verdict
@@ -57,6 +60,11 @@ async def _wrong(host: Host, model: Model) -> list[str]:
         kept = {**kept, **{name: name not in wrong for name in names}}
         await _keep(host, adapter, kept)
     return [name for name in names if not kept[name]]
+
+
+def chunk_lengths(model: Model) -> list[int]:
+    """Tokens of the steps that prompts are computed in."""
+    return sorted({min(count, model.max_chunk) for count in (*COUNTS, model.max_chunk)})
 
 
 def _version() -> str:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from local_llm import LocalLLM, soundness
-from local_llm.models.proof import case_names, wrong_kernels
+from local_llm.gpu.memory import Memory
+from local_llm.gpu.ports import Device
+from local_llm.models.expected import CASES
+from local_llm.models.proof import case_names, steps, wrong_kernels
+from tests.conftest import wait
 from tests.model.tiny import write_tiny_gguf
+from tests.reference.gguf_writer import store, write_gguf
 from tests.unit.service_rig import Shelf
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -16,13 +23,19 @@ WRONG = {  # a miscompiled kernel: entry point, what it does, what it shall do
     "matvec": ("= value + total(local)", "= value + 1.02 * total(local)"),
     "argmax": ("partial[lane + half]", "partial[lane]"),
 }
+KINDS = ("matvec", "matvec_glu", "matmul", "matmul_large", "attention_step", "attention", "qk_norm", "argmax")
+
+
+def as_device(wrapped: Any) -> Device:
+    """What passes the rest on is one."""
+    return wrapped
 
 
 class Miscompiling:
     """A device, said to be a GPU, that gets one kernel wrong."""
 
-    def __init__(self, device, entry: str) -> None:
-        self._device, self._entry = device, entry
+    def __init__(self, device, entry: str, right: str, wrong: str) -> None:
+        self._device, self._entry, self._right, self._wrong = device, entry, right, wrong
         self.caps = replace(device.caps, software=False)
 
     def __getattr__(self, name):
@@ -30,25 +43,78 @@ class Miscompiling:
 
     async def create_pipeline(self, code, entry, bindings, constants):
         if entry == self._entry:
-            right, wrong = WRONG[entry]
-            assert right in code
-            code = code.replace(right, wrong)
+            code = code.replace(self._right, self._wrong)
         return await self._device.create_pipeline(code, entry, bindings, constants)
 
 
+class Idle:
+    """A device that does nothing where it shall run one kernel."""
+
+    def __init__(self, device, entry: str) -> None:
+        self._device, self._entry, self._found = device, entry, []
+
+    def __getattr__(self, name):
+        return getattr(self._device, name)
+
+    async def create_pipeline(self, code, entry, bindings, constants):
+        made = await self._device.create_pipeline(code, entry, bindings, constants)
+        self._found += [made] * (entry == self._entry)
+        return made
+
+    def record(self, dispatches):
+        return self._device.record([one for one in dispatches if not any(one.pipeline is it for it in self._found)])
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """Wide enough for large tiles where chunks are long, and for small ones where they are not; norms of q and k."""
+    folder = tmp_path_factory.mktemp("proof")
+    made = write_tiny_gguf(folder / "plain.gguf", 1, layers=1, ffn=1024, context=512)
+    metadata = {key.replace("llama.", "qwen3."): value for key, value in made.metadata.items()}
+    gains = {f"blk.0.attn_{part}_norm.weight": np.linspace(0.5, 1.5, 16, dtype=np.float32) for part in "qk"}
+    tensors = {name: store(values, "F32") for name, values in {**made.tensors, **gains}.items()}
+    return str(write_gguf(folder / "tiny.gguf", metadata | {"general.architecture": "qwen3"}, tensors))
+
+
 @pytest.fixture
-def path(tmp_path):
-    return str(write_tiny_gguf(tmp_path / "tiny.gguf", 1, layers=1).path)
-
-
-async def test_a_sound_adapter_has_nothing_wrong(gpu_llm, path):
-    await gpu_llm.init(path)
+def model(gpu_llm, path):
+    wait(gpu_llm.init(path))
     model = gpu_llm._loaded.model
-    names = case_names(model)
-    assert {name.split()[0] for name in names} == {"matvec", "matmul", "attention_step", "argmax"}
+    return model, soundness.chunk_lengths(model)
+
+
+async def test_a_sound_adapter_has_nothing_wrong(model):
+    model, counts = model
+    names = case_names(model, counts)
+    assert {name.split()[0] for name in names} == set(KINDS)
+    parts = {name.rpartition("=")[2] for name in names if name.startswith("attention_step")}
+    assert parts == {"1", "4"}
+    assert len([name for name in names if "parted_input" in name]) == 1
     before = model.memory.nbytes
-    assert await wrong_kernels(model) == []
+    assert await wrong_kernels(model, counts) == []
     assert model.memory.nbytes == before
+
+
+async def test_whatever_software_adapters_run_otherwise_is_tried(model):
+    model, counts = model
+    plain = replace(model, shared=replace(model.shared, caps=replace(model.shared.caps, software=True)))
+    ours, theirs = ({call.kernel for calls in steps(one, counts) for call in calls} for one in (model, plain))
+    assert {kernel.name for kernel in ours - theirs} <= set(CASES)
+
+
+async def test_each_kind_of_kernel_is_found_where_it_does_nothing(model):
+    model, counts = model
+    for kind in KINDS:
+        broken = replace(model, memory=Memory(as_device(Idle(model.memory.device, kind))))
+        wanted = [name for name in case_names(model, counts) if name.split()[0] == kind]
+        assert await wrong_kernels(broken, counts) == wanted != []
+
+
+async def test_only_the_variant_that_is_wrong_is_named(model):
+    model, counts = model
+    device = Miscompiling(model.memory.device, "matvec", "return total / sum;", "return total / (1.02 * sum);")
+    wrong = await wrong_kernels(replace(model, memory=Memory(as_device(device))), counts)
+    assert wrong == [name for name in case_names(model, counts) if "parted_input" in name]
 
 
 @pytest.mark.parametrize("entry", WRONG)
@@ -59,13 +125,13 @@ async def test_a_kernel_that_is_computed_wrong_is_replaced(llm, host, counted, p
     held = counted.nbytes
 
     async def open_device():
-        return Miscompiling(counted, entry)
+        return Miscompiling(counted, entry, *WRONG[entry])
 
     shelf, heard, tests = Shelf(), [], []
 
-    async def noted(model):
+    async def noted(model, counts):
         tests.append(model)
-        return await wrong_kernels(model)
+        return await wrong_kernels(model, counts)
 
     monkeypatch.setattr(soundness, "wrong_kernels", noted)
     for _ in range(2):  # the second visit knows

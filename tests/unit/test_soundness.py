@@ -23,13 +23,13 @@ def visit(tmp_path, monkeypatch) -> Any:
     async def visited(*, wrong=(), names=("matvec", "argmax"), fault=None, **caps):
         tests.clear()
 
-        async def wrong_kernels(model):
+        async def wrong_kernels(model, counts):
             tests.append(list(names))
             if fault:
                 raise fault
             return list(wrong)
 
-        monkeypatch.setattr(soundness, "case_names", lambda model: list(names))
+        monkeypatch.setattr(soundness, "case_names", lambda model, counts: list(names))
         monkeypatch.setattr(soundness, "wrong_kernels", wrong_kernels)
         bench.device = RecordingDevice(replace(CAPS, **{"software": False, **caps}))
         service = bench.service()
