@@ -1,0 +1,77 @@
+"""The browser's process is killed in the middle of a download, again and again: each time it goes on where it was."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Error
+
+from tests.browser.faults import Faulty, FaultyServer
+from tests.browser.harness import ADAPTER, QUIET, boot, chromium_path, python
+from tests.browser.test_gpu_crash import processes
+from tests.browser.test_store import CHUNK, RIG, wait_for
+
+PIECE = 1 << 16  # what the server writes at once
+LANES = 3  # requests at a time: what they have not finished is fetched again
+START = "{}\nimport js\nbefore = await kept({!r})\njs.fetching = asyncio.ensure_future(fetched({!r}))\nbefore"
+
+
+@pytest.fixture
+def file():
+    """A file that arrives slowly."""
+    with FaultyServer() as server:
+        server.files["model.bin"] = Faulty(
+            random.Random(7).randbytes(40 * CHUNK + 5), f"{server.url}model.bin", pace=0.05
+        )
+        yield server.files["model.bin"]
+
+
+def start(playwright, profile: Path) -> tuple[BrowserContext, int]:
+    """Chromium with this profile, and its own process's id."""
+    context = playwright.chromium.launch_persistent_context(
+        profile, executable_path=chromium_path(), headless=True, args=["--headless=new", *QUIET, *ADAPTER]
+    )
+    own = f"--user-data-dir={profile} "
+    [pid] = [pid for pid, _, words in processes() if own in f"{words} " and "--type=" not in words]
+    return context, pid
+
+
+def test_a_download_survives_the_death_of_its_browser(playwright, server, file, tmp_path, request):
+    times = 10 if request.config.getoption("--soak") else 2
+    dice = random.Random(request.node.name)
+    held = []
+    for left in range(times, -1, -1):
+        context, pid = start(playwright, tmp_path / "profile")
+        page = context.new_page()
+        boot(page, server.url)
+        before = python(page, START.format(RIG, file.url, file.url))
+        held.append(before[0][0] if before else 0)
+        if not left:
+            file.pace = 0.0
+            assert python(page, "import js\nawait js.fetching") == file.sha256
+            context.close()
+            break
+        goal = file.sent + dice.randrange(20_000, 5 * CHUNK)
+        wait_for(lambda goal=goal: file.sent > goal)
+        time.sleep(dice.random() / 10)
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda pid=pid: not Path(f"/proc/{pid}/cmdline").exists() or _ended(pid))
+        try:
+            context.close()
+        except Error:  # it is gone
+            continue
+    size = len(file.data)
+    print(f"{times} kills: kept {held} bytes, sent {file.sent} of {size}")
+    assert held == sorted(held), "what was kept stays"
+    assert held[-1] > 0
+    assert file.sent <= size + times * LANES * (CHUNK + PIECE)
+
+
+def _ended(pid: int) -> bool:
+    """Whether only its parent has not noticed yet."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
