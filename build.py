@@ -25,7 +25,7 @@ from tools.shell import ROOT, Failure, only_one, say
 
 DEFAULT_MODEL = assets.FOLDER / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 DEFAULT_PROMPT = "Why is the sky blue?"
-SUITES = ("decode", "prefill", "load", "kernels", "peers")
+SUITES = ("decode", "prefill", "load", "latency", "kernels", "peers")
 # command-line name, name in the JavaScript face, type, smallest and largest value, help
 OPTIONS = (
     ("max-tokens", "maxTokens", int, 1, math.inf, "stop after so many new tokens"),

@@ -23,6 +23,7 @@ from tools.demo import Spec, open_page
 from tools.serve import serving
 from tools.shell import CACHE, ROOT, Failure, say
 
+SUITES = ("decode", "prefill", "load", "latency")
 _PATIENCE_MS = 1_800_000
 
 
@@ -38,21 +39,24 @@ def suite(name: str, software: bool) -> list[Run]:
     """The runs of a suite; a CPU adapter gets short ones."""
     prompt, new, runs = (48, 24, 2) if software else (512, 192, 3)
     sampled = {"temperature": 0.8, "topk": 40, "topp": 0.95}
-    usual = {"prompt": prompt, "new": new, "runs": runs}
+    usual = {"prompt": prompt, "new": new, "runs": runs, "profile": 0}
     match name:
         case "decode":
             positions = [] if software else [100, 1000, 2000, 3800]
             return [
-                Run("greedy", usual),
+                Run("greedy", {**usual, "profile": 1}),
                 Run("sampled", {**usual, **sampled}),
                 *(Run(f"at position {at}", {**usual, "prompt": at}) for at in positions),
             ]
         case "prefill":
             lengths = [16, 64] if software else [64, 128, 512, 2048]
-            return [Run(f"{length} tokens", {"prompt": length, "new": 1, "runs": runs}) for length in lengths]
+            return [Run(f"{length} tokens", {**usual, "prompt": length, "new": 1}) for length in lengths]
         case "load":
-            return [Run(f"visit {visit}", {"prompt": 8, "new": 1, "runs": 1}) for visit in (1, 2, 3)]
-    raise Failure(f"There is no suite {name!r} of the page; there are decode, prefill and load.")
+            return [Run(f"visit {visit}", {**usual, "prompt": 8, "new": 1, "runs": 1}) for visit in (1, 2, 3)]
+        case "latency":
+            prefix = 128 if software else 2000
+            return [Run(f"behind {prefix} cached tokens", {**usual, "prefix": prefix})]
+    raise Failure(f"There is no suite {name!r} of the page; there are {', '.join(SUITES)}.")
 
 
 def measure(page: Any, base: str, model: Path, runs: list[Run]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -105,6 +109,47 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(rows)
 
 
+def notes(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Markdown: what only some runs measure, a line each."""
+    lines = []
+    for name, shown in results.items():
+        measured, load = shown["measured"], shown.get("load", {})
+        lines.append(f"* {name}: {measured['pythonMsPerToken']:.3f} ms of Python a token on the main thread")
+        lines += [f"* {name}: {text}" for text in (_step(measured), _behind(measured), _loading(load)) if text]
+    return "\n".join(lines)
+
+
+def _step(measured: Mapping[str, Any]) -> str:
+    step = measured.get("step")
+    if not step or "missing" in step:
+        return step["missing"] if step else ""
+    kernels = ", ".join(f"{one['name']} {1e6 * one['seconds']:.0f} × {one['dispatches']}" for one in step["kernels"])
+    rate, share = step["copyBytesPerSecond"] / 1e9, 100 * step["bandwidthShare"]
+    text = f"a step at position {step['position']} takes {1e6 * step['seconds']:.0f} µs of GPU time in "
+    text += f"{step['dispatches']} dispatches; decoding reads {share:.0f} % of the {rate:.0f} GB/s of a copy. "
+    return f"{text}µs a token by kernel, in so many dispatches: {kernels}"
+
+
+def _behind(measured: Mapping[str, Any]) -> str:
+    found = measured.get("afterPrefix")
+    if not found:
+        return ""
+    first, alone, step = median(found["timeToFirstTokenS"]), median(found["aloneS"]), found["stepS"]
+    text = f"{found['newTokens']} tokens behind {found['prefixTokens']} cached ones: first token after "
+    return f"{text}{1000 * first:.1f} ms; alone {1000 * alone:.1f} ms, and two steps of {1000 * step:.2f} ms"
+
+
+def _loading(load: Mapping[str, Any]) -> str:
+    if not load:
+        return ""
+    weights, pipelines = load["weights_seconds"], load["pipelines_seconds"]
+    text = f"weights in {weights:.2f} s, {load['pipelines']} pipelines in {pipelines:.2f} s"
+    if "storage_share" not in load:
+        return f"{text}, nothing of it kept before"
+    rates = [load[key] / 1e6 for key in ("weights_bytes_per_second", "storage_bytes_per_second")]
+    return f"{text}; from storage at {rates[0]:.0f} of {rates[1]:.0f} MB/s, {100 * load['storage_share']:.0f} %"
+
+
 def commit() -> str:
     """The checkout's commit, with a + where files differ from it."""
     said = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True)
@@ -113,7 +158,7 @@ def commit() -> str:
 
 def main() -> None:
     p = argparse.ArgumentParser(prog="build.py bench", description=(__doc__ or "").splitlines()[0])
-    p.add_argument("--suite", choices=("decode", "prefill", "load"), default="decode")
+    p.add_argument("--suite", choices=SUITES, default="decode")
     p.add_argument("--model", type=Path, required=True, help="a GGUF file")
     p.add_argument("--adapter", choices=ADAPTERS)
     p.add_argument("--out", type=Path, default=CACHE / "bench", help="folder for the JSON and the table")
@@ -125,7 +170,7 @@ def main() -> None:
         browser = page.context.browser.version
     adapter = next(iter(results.values()))["measured"]["adapter"]
     heading = f"{arguments.suite}: {arguments.model.name}, {adapter}, Chromium {browser}, commit {commit()}"
-    text = f"{heading}\n\n{table(results)}\n"
+    text = f"{heading}\n\n{table(results)}\n\n{notes(results)}\n"
     now = datetime.now(UTC)
     facts = {
         "date": now.isoformat(timespec="seconds"),

@@ -67,9 +67,9 @@ export function bind(gpu, layout, ...buffers) {
 // A plan: [pipeline, group, x, y, z, pipeline, group, …]
 export const record = (...plan) => plan;
 
-export function replay(gpu, plan, times) {
+export function replay(gpu, plan, times, timestampWrites) {
   const encoder = gpu.device.createCommandEncoder();
-  const pass = encoder.beginComputePass();
+  const pass = encoder.beginComputePass({ timestampWrites });
   for (let n = 0; n < times; n++) {
     for (let i = 0; i < plan.length; i += 5) {
       if (i === 0 || plan[i] !== plan[i - 5]) pass.setPipeline(plan[i]);
@@ -96,6 +96,25 @@ export function read(gpu, buffer, offset, nbytes) {
     else gpu.pool.set(size, [staging]);
     return bytes;
   });
+}
+
+// Nanoseconds on the GPU of such a replay, by its own clock.
+export async function timed(gpu, plan, times) {
+  const querySet = gpu.device.createQuerySet({ type: "timestamp", count: 2 });
+  const ticks = gpu.device.createBuffer({ size: 16, usage: 0x0200 | 0x0004 }); // QUERY_RESOLVE | COPY_SRC
+  replay(gpu, plan, times, { querySet, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 });
+  const encoder = gpu.device.createCommandEncoder();
+  encoder.resolveQuerySet(querySet, 0, 2, ticks, 0);
+  gpu.queue.submit([encoder.finish()]);
+  const [start, stop] = new BigUint64Array((await read(gpu, ticks, 0, 16)).buffer);
+  [querySet, ticks].forEach((used) => used.destroy());
+  return Number(stop - start);
+}
+
+export function copy(gpu, from, to, size, times) {
+  const encoder = gpu.device.createCommandEncoder();
+  for (let n = 0; n < times; n++) encoder.copyBufferToBuffer(from, 0, to, 0, size);
+  gpu.queue.submit([encoder.finish()]);
 }
 
 export const idle = (gpu) => finish(gpu, gpu.queue.onSubmittedWorkDone(), () => undefined);

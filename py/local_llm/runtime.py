@@ -239,6 +239,11 @@ class LocalLLM:
         async with self._turn:
             return await self._survive(self._still(loaded), lambda engine: engine.embed(ids, pooling))
 
+    async def with_engine(self, work: Callable[[Engine], Awaitable[Any]]) -> Any:
+        """What `work` finds out about the engine, between two generations."""
+        async with self._turn:
+            return await work(self._require().engine)
+
     def encode(self, text: str) -> list[int]:
         """Token ids of a text as `complete` would see it."""
         return list(self._require().dialogue.completion_ids(text))

@@ -20,7 +20,7 @@ addEventListener('local-llm:token', () => {
 def test_speed_and_the_main_threads_burden_are_reported(blank, server, tmp_path):
     serve_models(server, tmp_path)
     blank.add_init_script(BUSY)  # one long task in each generation
-    blank.goto(f"{server.url}bench.html?model=tiny/tiny.gguf&prompt=20&new=60&runs=2")
+    blank.goto(f"{server.url}bench.html?model=tiny/tiny.gguf&prompt=20&new=60&runs=2&prefix=40")
     blank.wait_for_function("() => document.querySelector('#result').textContent", timeout=120_000)
     result = json.loads(blank.locator("#result").text_content() or "")
     assert "error" not in result, result
@@ -37,3 +37,31 @@ def test_speed_and_the_main_threads_burden_are_reported(blank, server, tmp_path)
     assert shown["Main-thread tasks over 50 ms"].startswith(f"{thread['long_tasks']} (longest ")
     assert "swiftshader" in shown["Adapter"]
     assert len(shown["Gap between frames, ms: median, 99 %, longest"].split(", ")) == 3
+    assert "pick" in {kernel["name"] for kernel in result["measured"]["step"]["kernels"]}
+    assert int(shown["A token on the GPU, µs"].split()[0]) > 0
+    assert "µs a token alone: pick" in shown
+    assert 0 < result["measured"]["pythonMsPerToken"] < 1000 * thread["seconds"]
+    assert len(result["measured"]["afterPrefix"]["timeToFirstTokenS"]) == 2
+
+
+def test_a_load_tells_its_stages_and_the_storages_speed_and_all_can_be_copied(blank, server, tmp_path):
+    serve_models(server, tmp_path)
+    loads = []
+    for _ in range(2):
+        blank.goto(f"{server.url}bench.html?model=tiny/tiny.gguf&prompt=4&new=2&runs=1&profile=0")
+        blank.wait_for_function("() => document.querySelector('#result').textContent", timeout=120_000)
+        result = json.loads(blank.locator("#result").text_content() or "")
+        assert "error" not in result, result
+        loads.append(result["load"])
+    for load in loads:
+        assert load["pipelines"] > 5
+        assert 0 < load["pipelines_seconds"] < load["seconds"]
+        assert {"Loading weights", "Compiling kernels"} <= set(load["stages"])
+    assert not loads[0]["kept_before"]
+    assert "storage_share" not in loads[0]
+    assert loads[1]["storage_bytes_per_second"] > 0
+    assert loads[1]["storage_share"] > 0
+    blank.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    blank.locator("#copy").click()
+    blank.wait_for_function("() => document.querySelector('#copy').textContent === 'Copied'")
+    assert json.loads(blank.evaluate("navigator.clipboard.readText()")) == result

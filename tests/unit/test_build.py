@@ -110,7 +110,7 @@ def test_bad_model(tmp_path, name, capsys):
 
 def test_unknown_bench_names_what_there_is(capsys):
     assert build.main(["bench", "--suite", "no-such-thing"]) == 1
-    assert "wants --suite decode, prefill, load, kernels, peers; got no-such-thing" in capsys.readouterr().err
+    assert "wants --suite decode, prefill, load, latency, kernels, peers; got no-such-thing" in capsys.readouterr().err
 
 
 def test_further_arguments_go_to_pytest():

@@ -6,6 +6,7 @@ Handles are JavaScript objects. JSON text, small bytes and handles cross, nothin
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
@@ -171,6 +172,18 @@ class BrowserDevice:
     async def _done(self, started: Awaitable[Any]) -> None:
         with typed_errors("The GPU"):
             await started
+
+    async def timed(self, recorded: Handle, times: int = 1) -> float:
+        self._check_open()
+        with typed_errors("The GPU"):
+            return float(await self._bridge.timed(self._gpu, recorded, times)) * 1e-9
+
+    async def copied(self, source: Handle, target: Handle, nbytes: int, times: int) -> float:
+        began = time.perf_counter()
+        self._check_open()
+        self._bridge.copy(self._gpu, source, target, nbytes, times)
+        await self.idle()
+        return time.perf_counter() - began
 
     def destroy(self, buffer: Handle) -> None:
         buffer.destroy()

@@ -45,6 +45,8 @@ MEASURE = {
     "temperature": "temperature",
     "topK": "top_k",
     "topP": "top_p",
+    "prefix": "prefix",
+    "profile": "profile",
 }
 AT_ONCE = {
     *("interrupt", "getStatus", "isReady", "isLoading", "getProgress", "getCurrentModel", "getError"),

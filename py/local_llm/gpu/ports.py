@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 Handle = Any  # opaque: a JavaScript object in the page, a wgpu object in CPython
 Grid = tuple[int, int, int]
@@ -89,6 +89,19 @@ class Device(Protocol):
 
     def close(self) -> None:
         """Destroy the device. Later calls raise DeviceLost."""
+        ...
+
+
+@runtime_checkable
+class Stopwatch(Protocol):
+    """What a Device may offer besides, for benches."""
+
+    def timed(self, recorded: Handle, times: int = 1) -> Awaitable[float]:
+        """Seconds on the GPU of `times` replays in one pass, by its own clock. Needs the feature timestamp-query."""
+        ...
+
+    def copied(self, source: Handle, target: Handle, nbytes: int, times: int) -> Awaitable[float]:
+        """Seconds until so many copies of nbytes have run, by the host's clock."""
         ...
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import struct
+import time
 from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from local_llm.gpu.ports import Caps, Dispatch, Handle
 _CHROMIUM = Path("/usr/lib/chromium")
 _USAGE = 0x0004 | 0x0008 | 0x0040 | 0x0080  # COPY_SRC | COPY_DST | UNIFORM | STORAGE
 _STAGING = 0x0001 | 0x0008  # MAP_READ | COPY_DST
+_TICKS = 0x0200 | 0x0004  # QUERY_RESOLVE | COPY_SRC
 _WANTED_FEATURES = ("shader-f16", "subgroups", "timestamp-query")
 _WANTED_LIMITS = {
     "max-storage-buffer-binding-size",
@@ -173,15 +176,40 @@ class NativeDevice:
         return [(dispatch.pipeline[0], dispatch.group, dispatch.grid) for dispatch in dispatches]
 
     def submit(self, recorded: Handle, times: int = 1) -> None:
+        self._replay(recorded, times)
+
+    def _replay(self, recorded: Handle, times: int, **more: Any) -> None:
         self._check_open()
         encoder = self._device.create_command_encoder()
-        one = encoder.begin_compute_pass()
+        one = encoder.begin_compute_pass(**more)
         for pipeline, group, grid in recorded * times:
             one.set_pipeline(pipeline)
             one.set_bind_group(0, group)
             one.dispatch_workgroups(*grid)
         one.end()
         self._queue.submit([encoder.finish()])
+
+    async def timed(self, recorded: Handle, times: int = 1) -> float:
+        queries = self._device.create_query_set(type="timestamp", count=2)
+        ticks = self._device.create_buffer(size=16, usage=_TICKS, label="ticks")
+        stamps = {"query_set": queries, "beginning_of_pass_write_index": 0, "end_of_pass_write_index": 1}
+        self._replay(recorded, times, timestamp_writes=stamps)
+        encoder = self._device.create_command_encoder()
+        encoder.resolve_query_set(queries, 0, 2, ticks, 0)
+        self._queue.submit([encoder.finish()])
+        start, stop = struct.unpack("<2Q", await self.read(ticks, 16))
+        ticks.destroy()
+        return (stop - start) * 1e-9
+
+    async def copied(self, source: Handle, target: Handle, nbytes: int, times: int) -> float:
+        self._check_open()
+        began = time.perf_counter()
+        encoder = self._device.create_command_encoder()
+        for _ in range(times):
+            encoder.copy_buffer_to_buffer(source, 0, target, 0, nbytes)
+        self._queue.submit([encoder.finish()])
+        await self.idle()
+        return time.perf_counter() - began
 
     def idle(self) -> Awaitable[None]:
         self._check_open()
