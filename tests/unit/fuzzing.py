@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from local_llm.errors import LocalLLMError
 
 CONSTANT = 12 << 20  # bytes beside those of the files: the tokenizer's tables, jinja2's compiler
-SLOW = 5.0  # seconds for one of them; some hundredths are usual
+SLOW = 5.0  # seconds of a processor for one of them; some hundredths are usual
 SOAK_SECONDS = 1800  # of all fuzzing tests together; LOCAL_LLM_FUZZ_SECONDS says otherwise
 
 
@@ -69,8 +69,8 @@ def bounded(nbytes: int) -> Iterator[None]:
     def hung(number: int, frame: Any) -> None:
         raise Hung(f"still at it after {SLOW} seconds")
 
-    before = signal.signal(signal.SIGALRM, hung)
-    signal.setitimer(signal.ITIMER_REAL, SLOW)
+    before = signal.signal(signal.SIGPROF, hung)
+    signal.setitimer(signal.ITIMER_PROF, SLOW)
     tracemalloc.start()
     try:
         with suppress(LocalLLMError):
@@ -79,5 +79,5 @@ def bounded(nbytes: int) -> Iterator[None]:
         assert peak < nbytes, f"{peak} bytes at once; {nbytes} were allowed"
     finally:
         tracemalloc.stop()
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)

@@ -31,6 +31,7 @@ from tests.unit.golden_tokenizers import metadata_of
 from tests.unit.mutations import mutate_gguf, mutate_json, mutate_safetensors, mutate_tree
 from tests.unit.test_folder import BUILDERS, CONFIG, original
 
+PARSED = 8  # bytes of objects for each of JSON, and of what is made of them
 HEAD = 6000  # bytes of a file that say most
 HELLO = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
 TELLING = (
@@ -123,7 +124,6 @@ def write(folder: Path, files: Mapping[str, bytes]) -> None:
 def test_any_other_value_in_a_folder_ends_well(request, sound, tmp_path):
     folder, _ = sound
     texts = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-    limit = CONSTANT + 2 * sum(map(len, texts.values()))
     broken = tmp_path / "broken"
     broken.mkdir()
 
@@ -136,7 +136,7 @@ def test_any_other_value_in_a_folder_ends_well(request, sound, tmp_path):
                 change = mutate_safetensors if file.endswith(".safetensors") else mutate_json
                 changed[file] = change(dice, texts[file], dice.randint(1, 3))
         write(broken, changed)
-        with bounded(limit):
+        with bounded(CONSTANT + PARSED * sum(map(len, changed.values()))):
             read_all(str(broken))
 
     explore(request, 60, SEED, one)
@@ -203,7 +203,7 @@ def test_any_other_value_of_a_tokenizer_ends_well(request, kind):
         dice = Random(seed)
         data = mutate_json(dice, sound, dice.randint(1, 3))
         config = mutate_tree(dice, copy.deepcopy(CONFIG)) if dice.random() < 0.3 else CONFIG
-        with bounded(CONSTANT + 40 * len(data)):
+        with bounded(CONSTANT + 5 * PARSED * len(data)):
             wait(opened(data, config if isinstance(config, dict) else {}))
 
     wait(opened(sound, CONFIG))
