@@ -73,15 +73,18 @@ class Service(runtime.LocalLLM):
     async def init(self, model: Any = None, *, context_size: int | None = None, quantize: int | None = None) -> None:
         """Load a model: a catalogue id, or what runtime.LocalLLM.init takes; arguments as there.
 
-        Without one: the model that was loaded last (on an earlier visit, too), else the catalogue's first.
+        Without one: the model that was loaded last (on an earlier visit, too), else the catalogue's first. The model of
+        the last time gets its context_size and quantize of then; quantize=0: weights as the file has them.
         Raises UnknownModel with the nearest ids, and what runtime.LocalLLM.init raises.
         """
         kept = await self.settings.restore()
         if kept.memory_budget:
             self.performance.set_budget(kept.memory_budget)
         chosen = self._default() if model is None else model
-        if context_size is None and isinstance(chosen, str) and chosen == kept.model:
-            context_size = kept.context_size
+        if isinstance(chosen, str) and chosen == kept.model:
+            context_size = kept.context_size if context_size is None else context_size
+            quantize = kept.quantize if quantize is None else quantize
+        quantize = quantize or None
         self._last = (chosen, context_size, quantize)
         try:
             source = self._source(chosen)
@@ -92,8 +95,9 @@ class Service(runtime.LocalLLM):
                 self._failed(error)
             raise
         await super().init(source, context_size=context_size, quantize=quantize)
-        if isinstance(chosen, str) and (kept.model, kept.context_size) != (chosen, context_size):
-            await self.settings.update(model=chosen, context_size=context_size)
+        now = {"model": chosen, "context_size": context_size, "quantize": quantize}
+        if isinstance(chosen, str) and any(getattr(kept, name) != value for name, value in now.items()):
+            await self.settings.update(**now)
 
     async def switch_model(self, model: Any, *, context_size: int | None = None, quantize: int | None = None) -> None:
         """Free the present model, then load another. Arguments and errors as init."""

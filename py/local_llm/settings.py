@@ -27,6 +27,7 @@ class Settings:
     options: Mapping[str, Any] = field(default_factory=dict)
     memory_budget: int | None = None
     measured: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    quantize: int | None = None  # bits
 
 
 class StateManager:
@@ -85,6 +86,7 @@ def read_settings(value: Any) -> Settings:
     return Settings(
         model=model if isinstance(model, str) and model else None,
         context_size=context if _is_count(context) else None,
+        quantize=bits if (bits := given.get("quantize")) in (4, 8) and _is_count(bits) else None,
         options=options if isinstance(options, dict) else {},
         memory_budget=budget if _is_count(budget) else None,
         measured={key: item for key, item in measured.items() if isinstance(item, dict)}

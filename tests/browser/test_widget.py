@@ -291,7 +291,12 @@ def test_the_catalogue_follows_its_attribute(page):
     page.evaluate("() => { a.src = 'tiny/none.json'; }")
     page.wait_for_function("() => told.some(({ name, detail }) => name === 'error' && detail.remedy)")
     assert page.evaluate(rows) == before
+    alert = page.locator("#a [part=error]")
+    expect(alert).to_contain_text("tiny/none.json; the server answered 404")
+    expect(alert.locator("[part=remedy]")).not_to_be_empty()
+    assert page.evaluate("() => a.getStatus().state") != "error", "the service is none the worse"
     page.evaluate("() => { a.src = 'tiny/catalog.json'; }")
+    expect(alert).to_have_count(0)
     page.wait_for_function("() => a.shadowRoot.querySelectorAll('li').length === 3")
     page.problems.clear()  # Chromium reports the 404, and the widget does
 

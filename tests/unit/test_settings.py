@@ -8,6 +8,8 @@ import json
 import pytest
 
 from local_llm.settings import KEY, Settings, StateManager, read_settings
+from tests.model.tiny import write_tiny_gguf
+from tests.unit.service_rig import Bench
 
 
 class Shelf:
@@ -90,3 +92,18 @@ def test_what_does_not_fit_is_dropped():
         "measured": {"x": {}, "y": 1},
     }
     assert read_settings(value) == Settings("m", None, {"a": 1}, None, {"x": {}})
+
+
+@pytest.mark.parametrize(("asked", "bits"), [({}, 8), ({"quantize": 4}, 4), ({"quantize": 0}, None)])
+async def test_the_quantization_is_restored(tmp_path, asked, bits):
+    for seed, name in enumerate(("tiny", "other")):
+        write_tiny_gguf(tmp_path / f"{name}.gguf", seed)
+    bench = Bench(tmp_path)
+    first = bench.service()
+    await first.init("tiny", quantize=8)
+    await first.close()
+    again = bench.service()
+    await again.init(**asked)
+    assert again._loaded.origin.quantize == bits
+    await again.init("other")
+    assert (again._loaded.origin.quantize, again.settings.settings.quantize) == (None, None)

@@ -56,11 +56,14 @@ class Panel:
         self._root.adoptedStyleSheets = to_js([sheet])
         self.detach: Callable[[], None] = lambda: None
         self.only: frozenset[str] | None = None  # ids of the element's own catalogue
+        self.fault: LocalLLMError | None = None  # why it could not be read
 
     def show(self, snapshot: Snapshot) -> None:
         """Bring the shadow root in line; tell the page where the status changed."""
         if self.only is not None:
             snapshot = _restricted(snapshot, self.only)
+        if self.fault is not None:
+            snapshot = replace(snapshot, catalog_error=self.fault.message, catalog_remedy=self.fault.remedy)
         tree = self._view.render(snapshot, self._element.hasAttribute("compact"))
         if self._mounted is None:
             self._mounted = mount(js.document, self._root, tree)
@@ -168,13 +171,15 @@ class Widgets:
         """Read the element's catalogue, and load its model where it says so."""
         service = self._service_of(element)
         src, wanted = element.getAttribute("src"), str(element.getAttribute("model") or "")
-        if not src and panel.only is not None:
-            panel.only = None
+        if not src and (panel.only is not None or panel.fault is not None):
+            panel.only = panel.fault = None
             self._render(element)
         if src and hasattr(service, "load_catalog"):
             try:
                 panel.only = frozenset(await service.load_catalog(str(js.URL.new(src, js.document.baseURI).href)))
+                panel.fault = None
             except LocalLLMError as error:
+                panel.fault = error
                 js.console.error(str(error))
             self._controller_of(element).refresh()
         if not element.isConnected or not element.hasAttribute("autoload"):

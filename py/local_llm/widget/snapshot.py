@@ -35,7 +35,10 @@ class ModelRow:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Bytes in bytes, times in seconds, last_activity in milliseconds since 1970. None: not known, or there is none."""
+    """Bytes in bytes, times in seconds, last_activity in milliseconds since 1970. None: not known, or there is none.
+
+    catalog_error, catalog_remedy: why a widget's own catalogue could not be read, which the service goes on without.
+    """
 
     ready: bool = False
     loading: bool = False
@@ -49,6 +52,8 @@ class Snapshot:
     seconds_left: float | None = None
     error: str | None = None
     remedy: str = ""
+    catalog_error: str = ""
+    catalog_remedy: str = ""
     gpu_bytes: int = 0
     gpu_limit_bytes: int | None = None
     gpu_limit_source: str = ""

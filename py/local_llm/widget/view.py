@@ -86,10 +86,17 @@ class View:
         return h("div", bar, h("p", _progress_text(snapshot), class_="llm-quiet"))
 
     def error(self, snapshot: Snapshot) -> El | None:
-        if not snapshot.error:
+        said = (snapshot.error, snapshot.remedy), (snapshot.catalog_error, snapshot.catalog_remedy)
+        error, remedy = next((each for each in said if each[0]), ("", ""))
+        if not error:
             return None
-        remedy = h("p", snapshot.remedy, part="remedy") if snapshot.remedy else None
-        return h("div", h("p", f"Error: {snapshot.error}"), remedy, role="alert", part="error")
+        return h(
+            "div",
+            h("p", f"Error: {error}"),
+            h("p", remedy, part="remedy") if remedy else None,
+            role="alert",
+            part="error",
+        )
 
     def memory(self, snapshot: Snapshot) -> El | None:
         if not snapshot.ready:
