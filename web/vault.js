@@ -1,8 +1,8 @@
 // Runs in a worker beside the page: chunks of files go to the private file system and come back by the shortest way, and
 // are held against their digests. No policy. The build puts hash-wasm's sha256 before it, for digests of whole files.
 
-const hex = (digest) => Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
-const sha256 = async (bytes) => hex(await crypto.subtle.digest("SHA-256", bytes));
+const hex = (byte) => byte.toString(16).padStart(2, "0");
+const sha256 = async (bytes) => Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)), hex).join("");
 
 async function open(path, name, create, use) {
   let folder = await navigator.storage.getDirectory();
@@ -35,15 +35,11 @@ const VERBS = {
   async take(path, name, spare) {
     const bytes = await open(path, name, false, (file) => {
       const room = spare?.length === file.getSize() ? spare : new Uint8Array(file.getSize());
-      file.read(room, { at: 0 });
-      return room;
+      return file.read(room, { at: 0 }), room;
     });
     return name.endsWith(await sha256(bytes)) ? bytes : null;
   },
-  async add(path, name) {
-    last = await VERBS.take(path, name, last);
-    return last !== null && VERBS.update(last);
-  },
+  add: async (path, name) => (last = await VERBS.take(path, name, last)) !== null && VERBS.update(last),
   update: async (bytes) => Boolean((whole ??= (await hashwasm.createSHA256()).init()).update(bytes)),
   finish: async () => (whole ?? (await hashwasm.createSHA256()).init()).digest("hex"),
 };

@@ -294,7 +294,7 @@ def test_storage_has_a_worker_while_a_model_is_in_use(tab, file):
         python(tab, HELD % (file.url, file.sha256, file.url))
     assert [worker.url.rpartition("/")[2] for worker in tab.workers] == ["vault.js"]  # the digest's has ended
     python(tab, "import js\nawait js.fetching")
-    wait_for(lambda: not tab.workers)
+    wait_for(lambda: tab.wait_for_timeout(20) or not tab.workers)
 
 
 LISTED = """async () => {

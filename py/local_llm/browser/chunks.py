@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 import js
-from pyodide.ffi import JsException
+from pyodide.ffi import JsException, to_js
 
 from local_llm.browser.answers import REMEDY, Answer, Broken, ask, identity_of
 from local_llm.browser.opfs import Folder
@@ -24,10 +24,11 @@ from local_llm.transfer import Identity, Patience, total_of
 _POLL = 0.05  # seconds between two looks at a chunk that is on its way
 _AHEAD = 12  # chunks held ahead of their use
 _SPARE = 6  # arrays of a chunk's length that wait to be used again: new ones cost more than what comes into them
-_READ_AHEAD = 4  # chunks read ahead of their use, where they are kept
+_READ_AHEAD = 8  # chunks read ahead of their use, where they are kept
 _KEEPING = 4  # chunks being written while the next ones come
 _SHORTEST = 1 << 18  # bytes of a request where longer ones break
 _LONGEST = 32 << 20  # bytes of a request where all goes well: each costs some 20 ms
+_STAGE = 1 << 20  # bytes that are read at once
 _SOON = 1.0  # seconds of a request after which the next one is not made longer
 
 
@@ -262,7 +263,8 @@ class Chunks:
             answer.end()
             text = f"{self.name} has changed on the server while it was downloaded; its parts do not fit together."
             raise DownloadFailed(text, remedy="Load it again: that begins with the new file.")
-        lane.reader, lane.rest = answer.body.getReader(), None
+        lane.rest = None
+        lane.stage, lane.reader = _reader(answer.body)
         lane.skip = start if answer.begins_at == 0 else 0  # the server sends all of it again
         return answer
 
@@ -357,3 +359,11 @@ class Chunks:
         remedy = "Nothing of it was kept. Load it again; if it stays so, the server's file is not the wanted one."
         self._error, self._verifying = CorruptModel(text, remedy=remedy), None
         self._news.set()
+
+
+def _reader(body: Any) -> tuple[Any, Any]:
+    """An array for what is read, and a reader that fills it; (None, a reader that makes arrays) in some browsers."""
+    try:
+        return js.Uint8Array.new(_STAGE), body.getReader(to_js({"mode": "byob"}, dict_converter=js.Object.fromEntries))
+    except JsException:
+        return None, body.getReader()
