@@ -155,14 +155,15 @@ export const isBlob = (value) => value instanceof Blob;
 export const blobOf = (bytes) => new Blob([bytes]);
 
 // Reads lane.reader into lane.bytes until that is full: true; false where the body ends before. `at` tells how far it came
-// at any moment, `skip` bytes are thrown away first, what was read too much waits in `rest`.
+// at any moment, `skip` bytes are thrown away first, what was read too much waits in `rest`. `stage` takes what is read, if
+// the reader can do that: always the same memory.
 export async function fill(lane) {
   while (lane.at < lane.bytes.length) {
     if (!lane.rest) {
-      const { done, value } = await lane.reader.read();
+      const { done, value } = await lane.reader.read(lane.stage);
       if (done) return false;
-      await globalThis.scheduler?.yield?.(); // a fast network would keep the page from its frames
       lane.rest = value;
+      if (lane.stage) lane.stage = new Uint8Array(value.buffer);
     }
     const skipped = Math.min(lane.skip, lane.rest.length);
     lane.skip -= skipped;
