@@ -14,6 +14,7 @@ from pyodide.ffi import JsException, JsProxy, to_js
 from local_llm.browser.answers import REMEDY, probe, whole
 from local_llm.browser.bridge import load_bridge, typed
 from local_llm.browser.chunks import Chunks
+from local_llm.browser.vault import Refused
 from local_llm.errors import CorruptModel, DownloadFailed
 from local_llm.gpu.ports import Device, Handle
 from local_llm.transfer import Patience
@@ -115,7 +116,7 @@ class BrowserBlobs:
     async def _part(self, start: int, stop: int) -> Any:
         try:
             piece = await self._pieces.part(start, stop)
-        except JsException as error:
+        except (JsException, Refused) as error:
             self._pieces.stop()
             ours = typed(error, f"Reading {self.name}")
             if ours is not error:

@@ -66,7 +66,7 @@ def _path(name: str) -> Path:
     return Path(str(resources.files("local_llm"))) / "web" / name
 
 
-def typed(error: JsException, context: str) -> Exception:
+def typed(error: Exception, context: str) -> Exception:
     """Our error for one that the bridge threw by our name, else `error` itself. context: what was being done."""
     name = str(getattr(error, "name", ""))
     kind = getattr(errors, name, None)

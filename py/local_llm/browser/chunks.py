@@ -16,7 +16,7 @@ import js
 from pyodide.ffi import JsException, to_js
 
 from local_llm.browser.answers import REMEDY, Answer, Broken, ask, identity_of
-from local_llm.browser.opfs import Folder
+from local_llm.browser.folders import Folder
 from local_llm.browser.vault import WholeDigest
 from local_llm.errors import CorruptModel, DownloadFailed
 from local_llm.transfer import Identity, Patience, total_of

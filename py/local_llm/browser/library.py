@@ -1,4 +1,4 @@
-"""The Storage port of the page: models' files in the browser's private file system (OPFS).
+"""The Storage port of the page: models' files in the browser's private file system (OPFS), or its database.
 
 A folder for each URL: `about.json` and the chunks (chunks.py). A Web Lock lets one tab download a file while others
 wait, another one keeps files in use from being deleted. Knows no model format.
@@ -21,7 +21,9 @@ from local_llm.browser.answers import Facts, probe
 from local_llm.browser.blobs import CHUNK_BYTES, BrowserBlobs, open_blobs
 from local_llm.browser.bridge import load_bridge
 from local_llm.browser.chunks import Chunks
-from local_llm.browser.opfs import Folder, open_root
+from local_llm.browser.folders import Folder
+from local_llm.browser.indexed import open_indexed
+from local_llm.browser.opfs import open_root
 from local_llm.errors import Busy, StorageFull
 from local_llm.gpu.ports import Blobs, Kept
 from local_llm.transfer import Identity, Patience
@@ -95,7 +97,7 @@ class _Use:
 
 
 class Library:
-    """See gpu.ports.Storage. Where OPFS is refused, files are streamed and nothing is kept."""
+    """See gpu.ports.Storage. Where OPFS and IndexedDB are refused, files are streamed and nothing is kept."""
 
     def __init__(self, patience: Patience | None = None, chunk_bytes: int = CHUNK_BYTES) -> None:
         self._patience = patience or Patience()
@@ -264,7 +266,7 @@ class Library:
 
     async def room(self) -> Mapping[str, Any]:
         root = await self._root()
-        kind = {"kind": None, "reason": root} if isinstance(root, str) else {"kind": "opfs", "reason": ""}
+        kind = {"kind": None, "reason": root} if isinstance(root, str) else {"kind": root.kind, "reason": ""}
         try:
             storage = js.navigator.storage
             estimate = await storage.estimate()
@@ -275,7 +277,7 @@ class Library:
 
     async def _root(self) -> Folder | str:
         if self._opening is None:
-            self._opening = asyncio.ensure_future(open_root())
+            self._opening = asyncio.ensure_future(_open_root())
         return await asyncio.shield(self._opening)
 
     async def _files(self) -> list[File]:
@@ -325,6 +327,13 @@ async def _persist() -> None:
         await js.navigator.storage.persist()
     except (JsException, AttributeError):
         return
+
+
+async def _open_root() -> Folder | str:
+    """The private file system, or the browser's database where that is missing; why there is neither."""
+    root = await open_root()
+    found = await open_indexed() if isinstance(root, str) else root
+    return f"{root} {found}" if isinstance(found, str) else found
 
 
 def _release(held: list[Callable[[], Any]]) -> None:

@@ -15,8 +15,8 @@ MISSING = ("NotFoundError", "NotReadableError")  # errors of a file that is not 
 _PATIENCE = 10.0  # seconds until a worker must have said that it is there
 
 
-class WorkerFailure(Exception):
-    """What a worker could not do. name: of the browser's error."""
+class Refused(Exception):
+    """What the browser did not do, by the name of its error."""
 
     def __init__(self, name: str, message: str) -> None:
         super().__init__(f"{name}: {message}")
@@ -39,14 +39,14 @@ class Vault:
         try:
             await asyncio.wait_for(asyncio.shield(self._asked[0]), _PATIENCE)
             return True
-        except (WorkerFailure, TimeoutError):
+        except (Refused, TimeoutError):
             self.end()
             return False
 
     async def ask(self, verb: str, *given: Any, hand_over: Any = None) -> Any:
         """What the verb answers. hand_over: an array, the last argument, which is the worker's from now on.
 
-        Raises WorkerFailure.
+        Raises Refused.
         """
         self._last += 1
         answer = self._asked[self._last] = asyncio.get_running_loop().create_future()
@@ -76,7 +76,7 @@ class Vault:
         if answer is None or answer.done():
             return
         if name:
-            answer.set_exception(WorkerFailure(str(name), str(message)))
+            answer.set_exception(Refused(str(name), str(message)))
         else:
             answer.set_result(value)
 
@@ -85,7 +85,7 @@ class Vault:
         reason = str(getattr(event, "message", "") or "it was ended")
         for answer in self._asked.values():
             if not answer.done():
-                answer.set_exception(WorkerFailure("WorkerError", reason))
+                answer.set_exception(Refused("WorkerError", reason))
 
 
 async def open_vault() -> Vault | None:
@@ -144,7 +144,7 @@ class WholeDigest:
         assert self._vault is not None
         try:
             return bool(await self._vault.ask("add", path, name))
-        except WorkerFailure as failure:
+        except Refused as failure:
             if failure.name in MISSING:
                 return False
             raise

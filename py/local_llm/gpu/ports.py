@@ -198,7 +198,7 @@ class Storage(Protocol):
         ...
 
     async def room(self) -> Mapping[str, Any]:
-        """{kind: "opfs" or None, reason: why nothing can be kept, used_bytes, quota_bytes, persistent}."""
+        """{kind: "opfs", "indexeddb" or None, reason: why nothing can be kept, used_bytes, quota_bytes, persistent}."""
         ...
 
 
