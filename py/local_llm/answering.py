@@ -53,7 +53,8 @@ class Answering:
         self.reader = reader
         self._prompt = prompt
         self._fresh = fresh
-        self._request = Request((), options.max_tokens, stop_ids, options.sampling, options.seed)
+        asked = (options.max_tokens, stop_ids, options.sampling, options.seed)
+        self._request = Request((), *asked, speculative=options.speculative)
         self._first = 0  # of the answer's ids that the cache still has
 
     @property

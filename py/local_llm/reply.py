@@ -25,6 +25,8 @@ class Usage:
 class Reply:
     """A whole answer. Times in seconds; tokens_per_second is decode speed, None for fewer than two tokens.
 
+    tokens_per_step: 1, or more where drafts of several tokens were right (option speculative).
+
     finish_reason: "stop" (end token or stop string), "length" (max_tokens), "context" (cache full), "interrupted".
     """
 
@@ -36,6 +38,7 @@ class Reply:
     elapsed: float
     time_to_first_token: float | None
     tokens_per_second: float | None
+    tokens_per_step: float = 1.0
 
 
 def reply_of(model: str, prompt_tokens: int, outcome: Outcome, text: str) -> Reply:
@@ -50,6 +53,7 @@ def reply_of(model: str, prompt_tokens: int, outcome: Outcome, text: str) -> Rep
         elapsed=timing.elapsed,
         time_to_first_token=timing.time_to_first_token,
         tokens_per_second=timing.tokens_per_second,
+        tokens_per_step=timing.tokens_per_step,
     )
 
 
@@ -63,6 +67,7 @@ def told(reply: Reply) -> dict[str, Any]:
         "elapsed": reply.elapsed,
         "time_to_first_token": reply.time_to_first_token,
         "tokens_per_second": reply.tokens_per_second,
+        "tokens_per_step": reply.tokens_per_step,
     }
 
 

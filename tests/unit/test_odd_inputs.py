@@ -110,4 +110,4 @@ async def test_after_a_forward_jump_batches_are_long_again_soon(start):
     await service.chat([{"role": "user", "content": "Hi"}], max_tokens=60)
     now += 1e9
     await service.chat([{"role": "user", "content": "Hi"}], max_tokens=120)
-    assert engine._step_seconds < 1
+    assert engine._pace.seconds < 1

@@ -37,6 +37,10 @@ def test_values_are_taken_over():
         ("stop", ""),
         ("stop", [""]),
         ("stop", 3),
+        ("when_full", "never"),
+        ("speculative", True),
+        ("speculative", "on"),
+        ("speculative", ["off"]),
     ],
 )
 def test_a_value_out_of_range_is_named(name, value):

@@ -36,6 +36,7 @@ GENERATION = {
     "stop": "stop",
     "ignoreEos": "ignore_eos",
     "whenFull": "when_full",
+    "speculative": "speculative",
 }
 CHAT = {**GENERATION, "tools": "tools", "templateOptions": "template_options"}
 MEASURE = {

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import math
 import struct
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
-from local_llm.errors import ContextOverflow, DeviceLost, InvalidRequest
+from local_llm.errors import ContextOverflow, InvalidRequest
+from local_llm.generate.decoding import RING, Decoding, Drafts, Pace
 from local_llm.generate.embedding import embed_ids
+from local_llm.generate.speculation import speculation_of
 from local_llm.generate.stats import Timing
 from local_llm.gpu.kernel import Call
 from local_llm.gpu.memory import Memory
@@ -29,10 +29,6 @@ from local_llm.ops.attention import REACHES
 from local_llm.ops.elementwise import last_row
 from local_llm.ops.sampling import SamplerBuffers, SamplingParams, allocate_sampler, pack_sampling, sample
 
-RING = 1024
-MAX_BATCH = 32  # most decode steps in one submit
-IN_FLIGHT = 2  # batches queued ahead of the host
-BATCH_SECONDS = 0.016  # a batch's target length: one frame
 SUBMIT_SECONDS = 0.010  # a prefill submit's longest wanted length
 FIRST_PIECES = 4
 SLOW_PIECES = 16  # from here on pieces are waited for, so that an interruption takes effect within two of them
@@ -49,7 +45,8 @@ SEEN_IN_PROMPT = 1 << 31
 class Request:
     """One generation. stop_ids end it and are not reported; seed is a u32.
 
-    answered: how many ids at the prompt's end are of an answer that goes on; they count as generated.
+    answered: how many ids at the prompt's end are of an answer that goes on; they count as generated. speculative:
+    "auto", "off" or "always", see generate/sampler.py.
     """
 
     prompt: tuple[int, ...]
@@ -58,6 +55,7 @@ class Request:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     seed: int = 0
     answered: int = 0
+    speculative: str = "off"
 
 
 @dataclass
@@ -91,6 +89,7 @@ class Engine:
         self._sampler: SamplerBuffers = allocate_sampler(
             model.memory, model.shared.caps, vocab, RING, model.tokens, self._ring
         )
+        self._speculation = speculation_of(model, self._sampler, self._compiler)
         self._plans: dict[object, list[Handle]] = {}
         self._steps: dict[tuple[int, int], list[Dispatch]] = {}
         self._counts = sorted({min(count, model.max_chunk) for count in (*COUNTS, model.max_chunk)})
@@ -100,7 +99,7 @@ class Engine:
         self._pieces = SLOW_PIECES if self._software else FIRST_PIECES  # submits that a prefill chunk is cut into
         self._chunk = Chunk(0, 0.0)  # the newest
         self._ended = 0.0  # when the newest chunk known to be done was
-        self._step_seconds = BATCH_SECONDS
+        self._pace = Pace()
         self._stop = False
 
     async def prepare(self) -> None:
@@ -130,7 +129,6 @@ class Engine:
         """Yield ids as they come, in order. Closing the generator stops the GPU work."""
         self._check(request.prompt)
         self._begin(request)
-        pending: deque[tuple[int, Awaitable[bytes]]] = deque()
         if request.answered:
             await self._prefill(request)
         else:
@@ -141,12 +139,15 @@ class Engine:
             return
         room = self._model.context - len(request.prompt) + request.answered + 1
         goal = min(request.max_tokens, room)
-        queued = 1
-        pending.append(self._read(0, 1))
+        decoding = await self._decoding(request, outcome.timing, goal - request.answered)
         try:
-            while pending:
-                queued = self._queue_ahead(request, pending, queued, goal - request.answered)
-                ids = await self._next(pending, outcome)
+            while not decoding.over:
+                decoding.queue_ahead()
+                self._reach = max(self._reach, decoding.reach)
+                first = outcome.timing.first is None
+                ids = await decoding.next()
+                if first:
+                    self._chunk_ended(self._chunk)
                 fresh, ended = self._accept(request, outcome, ids, goal)
                 if fresh:
                     yield fresh
@@ -155,9 +156,18 @@ class Engine:
         finally:
             self._held = [*request.prompt, *outcome.token_ids[request.answered : -1]]
             outcome.finish_reason = outcome.finish_reason or "interrupted"
-            for _, waiting in pending:
-                with suppress(DeviceLost):
-                    await waiting
+            await decoding.drop()
+
+    async def _decoding(self, request: Request, timing: Timing, goal: int) -> Decoding:
+        penalties, *choice = _kind(request.sampling)
+        drafts = None
+        if self._speculation is not None and not penalties and request.speculative != "off":
+            drafts = Drafts(self._speculation, (choice[0], choice[1]), request.speculative == "always")
+            if drafts.always:
+                await self._speculation.prepare(drafts.choice)
+        plan = partial(self._decode_plan, request.sampling)
+        pace, ring = self._pace, self._ring.handle
+        return Decoding(self._device, ring, plan, request.prompt, goal, pace, self._clock, timing, drafts)
 
     def _accept(self, request: Request, outcome: Outcome, ids: list[int], goal: int) -> tuple[list[int], bool]:
         """The ids to report, and whether the generation is over."""
@@ -184,19 +194,6 @@ class Engine:
             np.add.at(counts, list(request.prompt[asked:]), 1)
             self._device.write(self._sampler.counts.handle, counts.tobytes())
 
-    def _queue_ahead(
-        self, request: Request, pending: deque[tuple[int, Awaitable[bytes]]], queued: int, goal: int
-    ) -> int:
-        """Keep the GPU fed: submit batches of decode steps until enough are in flight. Returns steps queued."""
-        while len(pending) <= IN_FLIGHT and queued < goal:
-            batch = max(1, min(MAX_BATCH, int(BATCH_SECONDS / self._step_seconds)))
-            batch = min(batch, goal - queued, RING - queued % RING)
-            self._device.submit(self._decode_plan(request.sampling, len(request.prompt) + queued + batch), batch)
-            pending.append(self._read(queued, batch))
-            queued += batch
-        self._reach = max(self._reach, len(request.prompt) + queued - 1)
-        return queued
-
     def _decode_plan(self, sampling: SamplingParams, end: int) -> Handle:
         """One step, for positions below `end`: attention is split by how many there are."""
         reach = next((most for most in REACHES if end <= most), 0)
@@ -204,22 +201,6 @@ class Engine:
             ("decode", _kind(sampling), reach),
             lambda: [self._step(1, reach) + self._compiler.bind(self._tail_calls(sampling, count=1))],
         )[0]
-
-    def _read(self, index: int, count: int) -> tuple[int, Awaitable[bytes]]:
-        return count, self._device.read(self._ring.handle, 4 * count, 4 * (index % RING))
-
-    async def _next(self, pending: deque[tuple[int, Awaitable[bytes]]], outcome: Outcome) -> list[int]:
-        count, waiting = pending.popleft()
-        before = self._clock()
-        data = await waiting
-        had = outcome.timing.last
-        outcome.timing.saw(count)
-        if had is None:
-            self._chunk_ended(self._chunk)
-        else:  # a smoothed time per step, from arrivals of whole batches
-            seconds = max((self._clock() - max(had, before - BATCH_SECONDS)) / count, 1e-5)
-            self._step_seconds += 0.3 * (seconds - self._step_seconds)
-        return list(struct.unpack(f"<{count}I", data))
 
     def _check(self, ids: Sequence[int]) -> None:
         vocab, context = self._model.config.vocab, self._model.context

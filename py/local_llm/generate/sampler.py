@@ -21,7 +21,8 @@ DEFAULT_MAX_TOKENS = 512
 class Options:
     """Checked options. seed: u32. stop: strings that end the answer and are not part of it.
 
-    when_full: what happens at the cache's end, "stop" or "slide".
+    when_full: what happens at the cache's end, "stop" or "slide". speculative: whether ids are drafted from what followed
+    before and several computed in one step: "auto" (where it is faster), "off" or "always"; the text is the same.
     """
 
     max_tokens: int
@@ -30,7 +31,10 @@ class Options:
     stop: tuple[str, ...]
     ignore_eos: bool
     when_full: str = "stop"
+    speculative: str = "auto"
 
+
+_CHOICES = {"when_full": ("stop", "slide"), "speculative": ("auto", "off", "always")}  # the first is what is not said
 
 # name: (least, most, is a whole number)
 _RANGES: dict[str, tuple[float, float, bool]] = {
@@ -48,15 +52,14 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
 
 def read_options(given: Mapping[str, Any]) -> Options:
     """Check and complete. None means "not given". Raises InvalidRequest that names the option and its range."""
-    known = [*_RANGES, "stop", "ignore_eos", "when_full"]
+    known = [*_RANGES, "stop", "ignore_eos", *_CHOICES]
     unknown = [name for name in given if name not in known]
     if unknown:
         raise InvalidRequest(f"Unknown option '{unknown[0]}'.", remedy=f"Known options: {', '.join(known)}.")
     values: dict[str, Any] = {name: _number(name, given[name]) for name in _RANGES if given.get(name) is not None}
     if not isinstance(given.get("ignore_eos", False), bool | None):
         raise InvalidRequest(f"Option 'ignore_eos' must be true or false, found {given['ignore_eos']!r}.")
-    if given.get("when_full") not in (None, "stop", "slide"):
-        raise InvalidRequest(f"Option 'when_full' must be 'stop' or 'slide', found {given['when_full']!r:.60}.")
+    chosen = {name: _choice(name, given.get(name)) for name in _CHOICES}
     if values.get("top_p") == 0:
         values["top_p"] = 1e-6  # the most probable token alone
     names = SamplingParams.__dataclass_fields__
@@ -66,7 +69,7 @@ def read_options(given: Mapping[str, Any]) -> Options:
         seed=int(values["seed"]) if "seed" in values else secrets.randbits(32),
         stop=_stops(given.get("stop")),
         ignore_eos=bool(given.get("ignore_eos")),
-        when_full=given.get("when_full") or "stop",
+        **chosen,
     )
 
 
@@ -77,6 +80,13 @@ def _number(name: str, value: Any) -> float | int:
     if not sound or (whole and value != int(value)) or not least <= value <= most:
         raise InvalidRequest(f"Option '{name}' must be {sort} from {least:g} to {most:g}, found {value!r}.")
     return int(value) if whole else float(value)
+
+
+def _choice(name: str, value: Any) -> str:
+    choices = _CHOICES[name]
+    if value is not None and value not in choices:
+        raise InvalidRequest(f"Option '{name}' must be one of {', '.join(map(repr, choices))}; found {value!r:.60}.")
+    return value or choices[0]
 
 
 def _stops(value: Any) -> tuple[str, ...]:

@@ -29,16 +29,18 @@ class Timing:
     first: float | None = None
     last: float | None = None
     tokens: int = 0
+    steps: int = 0  # that chose them
 
     def start(self) -> None:
         self.started = self.clock()
 
-    def saw(self, count: int) -> None:
-        """`count` tokens arrived now."""
+    def saw(self, count: int, steps: int) -> None:
+        """`count` tokens arrived now, which so many steps chose."""
         now = self.clock()
         self.first = now if self.first is None else self.first
         self.last = now
         self.tokens += count
+        self.steps += steps
 
     @property
     def time_to_first_token(self) -> float | None:
@@ -54,3 +56,8 @@ class Timing:
         if self.first is None or self.last is None or self.tokens < 2 or self.last <= self.first:
             return None
         return (self.tokens - 1) / (self.last - self.first)
+
+    @property
+    def tokens_per_step(self) -> float:
+        """1 where every step chose one token; more where drafts were right."""
+        return self.tokens / self.steps if self.steps else 1.0

@@ -15,11 +15,14 @@ from local_llm.ops.weight import Weight
 SMALL = 4 << 20  # bytes of a matrix that a GPU's cache gives several workgroups
 
 
-def tokens_each(caps: Caps, weight: Weight, tokens: int) -> int:
-    """How many of the step's tokens one workgroup takes: those of a large matrix read a weight once for several."""
+def tokens_each(caps: Caps, weight: Weight, tokens: int, most: int | None = None) -> int:
+    """How many of the step's tokens one workgroup takes: those of a large matrix read a weight once for several.
+
+    most: so many where they fit.
+    """
     variant = matvec_variant(caps, weight)
     nbytes = sum(part.quants.nbytes + part.scales.nbytes for part in weight.parts)
-    most = 1 if nbytes <= SMALL else min(tokens, 4)
+    most = most or (1 if nbytes <= SMALL else min(tokens, 4))
     while most > 1 and not _fits(caps, variant, most):
         most //= 2
     return most
@@ -55,9 +58,9 @@ def matvec_few(
 ) -> list[Call]:
     """y[t, row_offset:] (+)= W norm(x[t]) (+ bias) as `matvec` for t < step.count; x [tokens, K], y [tokens, y_stride].
 
-    parts: of `parts_for`, where x is what `attention_few` leaves. each: tokens of a workgroup, in place of tokens_each.
+    parts: of `parts_for`, where x is what `attention_few` leaves. each: as `most` of tokens_each.
     """
-    variant, each = matvec_variant(s.caps, weight), each or tokens_each(s.caps, weight, tokens)
+    variant, each = matvec_variant(s.caps, weight), tokens_each(s.caps, weight, tokens, each)
     joined = {"PARTS": parts.count, "VECTORS": parts.width // 4} if parts else {}
     kernel = Kernel.of(
         "matvec_few",
@@ -93,7 +96,7 @@ def matvec_few_glu(
 ) -> list[Call]:
     """y[t] = act(W[:F] norm(x[t])) ⊙ (W[F:] norm(x[t])) as `matvec_glu`; y [tokens, F], W [2F, K] in one part."""
     (part,) = weight.parts
-    variant, each = matvec_variant(s.caps, weight), each or tokens_each(s.caps, weight, tokens)
+    variant, each = matvec_variant(s.caps, weight), tokens_each(s.caps, weight, tokens, each)
     constants = {"NORM": norm is not None, "GELU": is_gelu(activation), "TOKENS": each, **variant.constants}
     kernel = Kernel.of("matvec_few_glu", {"weight": weight.format}, **constants)
     rows = weight.rows // 2

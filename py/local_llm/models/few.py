@@ -1,0 +1,117 @@
+"""One step of a few tokens through a decoder, each token by the numbers that a step of one gives it.
+
+What models/blocks.py lists for one token, with the kernels of ops/few.py. Knows no drafts and no sampling.
+"""
+
+from __future__ import annotations
+
+from local_llm.gpu.kernel import Call
+from local_llm.gpu.memory import Buffer
+from local_llm.models import decoder
+from local_llm.models.model import Model
+from local_llm.ops.attention import MOST_TOKENS, attention_few, parts_for
+from local_llm.ops.elementwise import glu, rms_norm, softcap
+from local_llm.ops.embedding import embed
+from local_llm.ops.few import matvec_few, matvec_few_glu, row_stride
+from local_llm.ops.linear import Parts
+
+
+def few_possible(model: Model) -> bool:
+    """Whether there are kernels for it: on GPUs, for families whose steps are those of decoder.py."""
+    config = model.config
+    widths = (config.width, config.q_rows, config.ffn_width)
+    return (
+        not model.shared.caps.software
+        and config.causal
+        and (model.family.layers, model.family.head) == (decoder.layers, decoder.head)
+        and config.head_width % 8 == 0
+        and all(width % 4 == 0 for width in widths)
+        and model.max_chunk >= 2 * MOST_TOKENS * max(_parts(model, heads.context) for heads in model.heads)
+    )
+
+
+def _parts(model: Model, reach: int) -> int:
+    found = (parts_for(model.shared, 1, heads, reach) for heads in model.heads)
+    return max(parts.count if parts else 1 for parts in found)
+
+
+def few_layers(model: Model, tokens: int) -> list[Call]:
+    """`decoder.layers` for a step of up to `tokens` tokens, at most MOST_TOKENS."""
+    a, config, embedding = model.scratch, model.config, model.weights.matrices["token_embd"][0].weight
+    calls = embed(model.shared, tokens, embedding, model.tokens, a.x, factor=config.embedding_scale)
+    for layer in range(config.layers):
+        calls += _attend(model, tokens, layer) + _feed_forward(model, tokens, layer)
+    return calls
+
+
+def few_head(model: Model, tokens: int, logits: Buffer) -> list[Call]:
+    """The residual stream of `tokens` tokens → logits f32 [tokens, V], rows padded to a multiple of four."""
+    matrix = "output" if "output" in model.weights.matrices else "token_embd"
+    calls = _project(model, tokens, matrix, model.scratch.x, logits, norm="output_norm")
+    if model.config.logit_cap:
+        calls += softcap(model.shared, logits, tokens * row_stride(model.config.vocab), model.config.logit_cap)
+    return calls
+
+
+def _project(
+    model: Model,
+    tokens: int,
+    name: str,
+    x: Buffer,
+    y: Buffer,
+    *,
+    norm: str = "",
+    add: bool = False,
+    parts: Parts | None = None,
+) -> list[Call]:
+    w, calls = model.weights, []
+    for part in w.matrices[name]:
+        calls += matvec_few(
+            model.shared,
+            tokens,
+            part.weight,
+            x,
+            y,
+            y_stride=row_stride(w.rows(name)),
+            norm=w.vectors[norm] if norm else None,
+            eps=model.config.eps,
+            bias=w.vectors.get(f"{name}.bias"),
+            add=add,
+            row_offset=part.row,
+            bias_offset=part.row,
+            parts=parts,
+        )
+    return calls
+
+
+def _join(model: Model, tokens: int, name: str, y: Buffer, norm: str, parts: Parts | None = None) -> list[Call]:
+    a, config = model.scratch, model.config
+    if not config.post_norm:
+        return _project(model, tokens, name, y, a.x, add=True, parts=parts)
+    gain = model.weights.vectors[norm]
+    calls = _project(model, tokens, name, y, a.normed, parts=parts)
+    return calls + rms_norm(model.shared, tokens, a.normed, gain, a.x, config.width, config.eps, add=True)
+
+
+def _attend(model: Model, tokens: int, layer: int) -> list[Call]:
+    b, a, config = f"blk.{layer}.", model.scratch, model.config
+    gains = model.weights.vectors[b + "qk_norm"] if config.qk_norm else None
+    calls = _project(model, tokens, b + "qkv", a.x, a.qkv, norm=b + "attn_norm" if config.pre_norm else "")
+    heads, rope, cache = model.heads[layer], model.ropes[layer], model.caches[layer]
+    calls += attention_few(model.shared, tokens, heads, a.qkv, rope, cache, a.attended, gains, model.reach)
+    parts = parts_for(model.shared, 1, heads, model.reach)
+    return calls + _join(model, tokens, b + "attn_output", a.attended, b + "post_attention_norm", parts)
+
+
+def _feed_forward(model: Model, tokens: int, layer: int) -> list[Call]:
+    b, a, config = f"blk.{layer}.", model.scratch, model.config
+    norm = b + "ffn_norm" if config.pre_norm else ""
+    stacked = model.weights.matrices[b + "gate_up"]
+    if len(stacked) == 1 and len(stacked[0].weight.parts) == 1:
+        gain = model.weights.vectors[norm] if norm else None
+        options = {"norm": gain, "eps": config.eps, "activation": config.activation}
+        calls = matvec_few_glu(model.shared, tokens, stacked[0].weight, a.x, a.hidden, **options)
+    else:
+        calls = _project(model, tokens, b + "gate_up", a.x, a.gate_up, norm=norm)
+        calls += glu(model.shared, tokens, a.gate_up, a.hidden, config.ffn_width, config.activation)
+    return calls + _join(model, tokens, b + "ffn_down", a.hidden, b + "post_ffw_norm")
