@@ -215,7 +215,8 @@ def run_checks() -> int:
 
 def test(arguments: argparse.Namespace) -> int:
     """Check, then all tests, against the built wheel and the built site."""
-    browser = set_up(["build", "demo", "dev", "test"], ["site", "model", "tests", "check"], browser=True)
+    groups = ["build", "demo", "dev", "test", *(["soak"] if "--soak" in arguments.rest else [])]
+    browser = set_up(groups, ["site", "model", "tests", "check"], browser=True)
     build_site()
     environment.install_wheel(site.wheel_path())
     checked = run_checks()
