@@ -21,8 +21,9 @@ DEFAULT_MAX_TOKENS = 512
 class Options:
     """Checked options. seed: u32. stop: strings that end the answer and are not part of it.
 
-    when_full: what happens at the cache's end, "stop" or "slide". speculative: whether ids are drafted from what followed
-    before and several computed in one step: "auto" (where it is faster), "off" or "always"; the text is the same.
+    when_full: what happens at the cache's end, "stop" or "slide".
+    speculative: whether ids are drafted from what followed before, and several computed in one step: "auto" (where it
+    is faster), "off" or "always"; the text is the same.
     """
 
     max_tokens: int
