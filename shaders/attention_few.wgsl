@@ -18,8 +18,6 @@
 //   grid     (H, S, T)             one workgroup per head, part and token
 
 //#include step
-//#include order
-//#include cache
 
 struct Params {
   context: u32,
@@ -43,40 +41,25 @@ struct Params {
 override WIDTH: u32;
 override LANES: u32 = 256;
 override TOKENS: u32 = 4;
-override COLUMNS: u32 = WIDTH / 8;
-override SLICES: u32 = LANES / COLUMNS;
 
+//#include attend
 //#include few_heads
 
 var<workgroup> query: array<vec4<f32>, 2 * COLUMNS>;
 var<workgroup> new_k: array<vec4<u32>, TOKENS * COLUMNS>; // [token, column] of this step
 var<workgroup> new_v: array<vec4<u32>, TOKENS * COLUMNS>;
-var<workgroup> weights: array<f32, LANES>;
-var<workgroup> top: atomic<u32>;
-var<workgroup> partial: array<mat2x4<f32>, LANES>;
-var<workgroup> partial_sum: array<f32, LANES>;
 
-// j: the position that lies in `row` of the cache, or is one of this step's.
-fn score(j: u32, row: u32) -> f32 {
-  var sum = 0.0;
-  for (var e = 0u; e < COLUMNS; e++) {
-    var k: vec4<u32>;
-    if (j < step.position) {
-      k = k_cache[row * COLUMNS + e];
-    } else {
-      k = new_k[(j - step.position) * COLUMNS + e];
-    }
-    sum += dot(query[2 * e], halves(k.xy)) + dot(query[2 * e + 1], halves(k.zw));
-  }
-  return sum;
+// What another workgroup is writing to the cache is not used.
+fn is_new(j: u32) -> bool {
+  return j >= step.position;
 }
 
-fn value(j: u32, row: u32, column: u32) -> mat2x4<f32> {
-  var v = v_cache[row * COLUMNS + column]; // what another workgroup is writing here is not used
-  if (j >= step.position) {
-    v = new_v[(j - step.position) * COLUMNS + column];
-  }
-  return mat2x4(halves(v.xy), halves(v.zw));
+fn new_key(j: u32, column: u32) -> vec4<u32> {
+  return new_k[(max(j, step.position) - step.position) * COLUMNS + column];
+}
+
+fn new_value(j: u32, column: u32) -> vec4<u32> {
+  return new_v[(max(j, step.position) - step.position) * COLUMNS + column];
 }
 
 @compute @workgroup_size(LANES)
@@ -92,82 +75,27 @@ fn attention_few(
   }
   let own = step.position + token;
   let sharers = params.heads / params.kv_heads;
-  let row = head / sharers * params.context;
-  let newest = within(own + 1, params.context) - 1;
-  let first = first_seen(own, params.window);
-  let ring = ring_start(first, params.context);
-  let share = (newest - first) / groups.y + 1;
-  let start = first + group.y * share;
-  let end = min(start + share, newest + 1);
-  let column = lane % COLUMNS;
-  let slice = lane / COLUMNS;
+  let span = span_of(own, head / sharers, group.y, groups.y);
   if (NORM > 0) {
     norm_tokens(token, head, head / sharers, lane);
   }
   prepare(token, head, head / sharers, lane);
   workgroupBarrier();
-  if (head % sharers == 0 && lane < COLUMNS && own == newest && start < end && end == newest + 1) {
-    let place = row + slot(newest, ring, params.context);
+  if (head % sharers == 0 && lane < COLUMNS && span.start < span.end && span.end == own + 1) {
+    let place = row_of(span, own);
     k_cache[place * COLUMNS + lane] = new_k[token * COLUMNS + lane];
     v_cache[place * COLUMNS + lane] = new_v[token * COLUMNS + lane];
   }
-
-  var highest = MASKED;
-  var sum = 0.0;
-  var total = mat2x4<f32>();
-  for (var base = start; base < end; base += LANES) {
-    var one = MASKED;
-    let j = base + lane;
-    if (j < end) {
-      one = capped(vec4(score(j, row + slot(j, ring, params.context))), params.softcap).x;
-      atomicMax(&top, order(one));
-    }
-    workgroupBarrier();
-    let now = float_of(atomicLoad(&top));
-    weights[lane] = select(exp(one - now), 0.0, one == MASKED);
-    let fade = exp(highest - now);
-    highest = now;
-    workgroupBarrier();
-    sum *= fade;
-    total = total * fade;
-    if (slice < SLICES) {
-      let count = min(LANES, min(end, newest) - base); // all but the newest
-      var i = slice;
-      for (; i + 3 * SLICES < count; i += 4 * SLICES) { // four loads on their way at once
-        let w = vec4(weights[i], weights[i + SLICES], weights[i + 2 * SLICES], weights[i + 3 * SLICES]);
-        let js = vec4(base + i) + vec4(0, 1, 2, 3) * SLICES;
-        let at = row + slots(js, ring, params.context);
-        sum += w.x + w.y + w.z + w.w;
-        total += w.x * value(js.x, at.x, column) + w.y * value(js.y, at.y, column);
-        total += w.z * value(js.z, at.z, column) + w.w * value(js.w, at.w, column);
-      }
-      for (; i < count; i += SLICES) {
-        sum += weights[i];
-        total += weights[i] * value(base + i, row + slot(base + i, ring, params.context), column);
-      }
-      if (slice == 0 && end == newest + 1 && newest - base < LANES) {
-        let v = new_v[token * COLUMNS + column];
-        sum += weights[newest - base];
-        total += weights[newest - base] * mat2x4(halves(v.xy), halves(v.zw));
-      }
-    }
-  }
-  partial[lane] = total;
-  partial_sum[lane] = sum;
-  workgroupBarrier();
+  let found = attend(span, lane);
   if (lane < COLUMNS) {
-    for (var other = lane + COLUMNS; other < SLICES * COLUMNS; other += COLUMNS) {
-      total += partial[other];
-      sum += partial_sum[other];
-    }
     let all = groups.x * groups.y;
     let start = token * (2 * all * COLUMNS + select(0, all, groups.y > 1));
     let part = head * groups.y + group.y;
-    let divisor = select(1.0, sum, groups.y == 1);
-    y[start + 2 * (part * COLUMNS + lane)] = total[0] / divisor;
-    y[start + 2 * (part * COLUMNS + lane) + 1] = total[1] / divisor;
+    let divisor = select(1.0, found.sum, groups.y == 1);
+    y[start + 2 * (part * COLUMNS + lane)] = found.total[0] / divisor;
+    y[start + 2 * (part * COLUMNS + lane) + 1] = found.total[1] / divisor;
     if (groups.y > 1 && lane == 0) {
-      y[start + 2 * all * COLUMNS + part] = vec4(highest, sum, 0, 0);
+      y[start + 2 * all * COLUMNS + part] = vec4(found.highest, found.sum, 0, 0);
     }
   }
 }

@@ -48,8 +48,10 @@ fn embed(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
   var weights = weight_block(fetch(row * params.blocks + block));
   let col = block * 32;
   let start = token * params.cols + col;
-  for (var i = 0u; i < min(32, params.cols - col); i++) {
-    let value = weights[i / 4][i % 4] * params.factor;
-    x[start + i] = select(value, x[start + i] + value, ADD);
+  for (var i = 0u; i < 32; i++) { // as often as is known beforehand, so that weights stay in registers
+    if (col + i < params.cols) {
+      let value = weights[i / 4][i % 4] * params.factor;
+      x[start + i] = select(value, x[start + i] + value, ADD);
+    }
   }
 }

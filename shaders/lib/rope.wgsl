@@ -24,15 +24,16 @@ fn rotate(start: u32, pair: Pair, turn: vec2<f32>) -> vec2<f32> {
   return vec2(a * turn.x - b * turn.y, a * turn.y + b * turn.x);
 }
 
-// Element e of the head that begins at `start`, rotated.
+// Element e of the head that begins at `start`, rotated. Loads do not depend on conditions and go at once.
 fn rotated(start: u32, e: u32, position: u32) -> f32 {
-  if (e >= ROPE) {
-    return element(start, e);
-  }
+  let inside = e < ROPE;
   let second = select(e >= ROPE / 2, (e & 1) == 1, INTERLEAVED);
-  let index = select(select(e, e - ROPE / 2, second), e / 2, INTERLEAVED);
-  let both = rotate(start, pair_at(index), rope[position * (ROPE / 2) + index]);
-  return select(both.x, both.y, second);
+  let index = select(0, select(select(e, e - ROPE / 2, second), e / 2, INTERLEAVED), inside);
+  let pair = pair_at(index);
+  let turn = rope[position * (ROPE / 2) + index];
+  let own = element(start, e);
+  let other = element(start, select(e, select(pair.second, pair.first, second), inside));
+  return select(own, own * turn.x + select(-other, other, second) * turn.y, inside);
 }
 
 // Two elements as the cache keeps them.

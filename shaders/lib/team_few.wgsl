@@ -128,8 +128,9 @@ fn total(t: u32, row: u32) -> f32 {
   let start = t * TILE + row % TEAMS * STRIDE;
   let r = row / TEAMS;
   var four = vec4<f32>();
-  for (var i = start; i < start + LANES; i += 4) {
-    four += vec4<f32>(tiles[i][r], tiles[i + 1][r], tiles[i + 2][r], tiles[i + 3][r]);
+  for (var i = 0u; i < LANES; i += 4) { // as often as is known beforehand, as in team_rows
+    let at = start + i;
+    four += vec4<f32>(tiles[at][r], tiles[at + 1][r], tiles[at + 2][r], tiles[at + 3][r]);
   }
   return dot(four, vec4<f32>(1));
 }
@@ -139,8 +140,9 @@ fn norm_factor(t: u32) -> f32 {
     return 1;
   }
   var four = vec4<f32>();
-  for (var i = t * SIZE; i < t * SIZE + SIZE; i += 4) {
-    four += vec4<f32>(squares[i], squares[i + 1], squares[i + 2], squares[i + 3]);
+  for (var i = 0u; i < SIZE; i += 4) {
+    let at = t * SIZE + i;
+    four += vec4<f32>(squares[at], squares[at + 1], squares[at + 2], squares[at + 3]);
   }
   return inverseSqrt(dot(four, vec4<f32>(1)) / f32(params.cols) + params.eps);
 }

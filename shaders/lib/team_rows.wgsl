@@ -17,7 +17,7 @@ override STRIDE: u32 = LANES + 1; // one more, against bank conflicts
 
 var<workgroup> x_tile: array<vec4<f32>, 8 * STRIDE>;       // [quarter line, block]
 var<workgroup> partial: array<f32, TEAMS * ROWS * STRIDE>; // [row, lane]
-var<workgroup> squares: array<f32, SIZE>;
+var<workgroup> squares: array<vec4<f32>, SIZE / 4>;
 
 fn stage(first: u32, local: u32) -> f32 {
   var sum = 0.0;
@@ -76,7 +76,7 @@ fn sum_rows(starts: vec4<u32>, local: u32) {
       sums.w += weight_dot(p3, &v, sum);
     }
   }
-  squares[local] = own_squares;
+  squares[local / 4][local % 4] = own_squares;
   partial[team * STRIDE + lane] = sums.x;
   if (ROWS > 1) {
     partial[(TEAMS + team) * STRIDE + lane] = sums.y;
@@ -92,8 +92,9 @@ fn sum_rows(starts: vec4<u32>, local: u32) {
 
 fn total(row: u32) -> f32 {
   var four = vec4<f32>();
-  for (var i = row * STRIDE; i < row * STRIDE + LANES; i += 4) {
-    four += vec4<f32>(partial[i], partial[i + 1], partial[i + 2], partial[i + 3]);
+  for (var i = 0u; i < LANES; i += 4) { // as often as is known beforehand, so that all loads are on their way at once
+    let at = row * STRIDE + i;
+    four += vec4<f32>(partial[at], partial[at + 1], partial[at + 2], partial[at + 3]);
   }
   return dot(four, vec4<f32>(1));
 }
@@ -103,8 +104,8 @@ fn norm_factor() -> f32 {
     return 1;
   }
   var four = vec4<f32>();
-  for (var i = 0u; i < SIZE; i += 4) {
-    four += vec4<f32>(squares[i], squares[i + 1], squares[i + 2], squares[i + 3]);
+  for (var i = 0u; i < SIZE / 4; i++) {
+    four += squares[i];
   }
   return inverseSqrt(dot(four, vec4<f32>(1)) / f32(params.cols) + params.eps);
 }

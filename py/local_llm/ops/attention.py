@@ -11,7 +11,7 @@ from local_llm.ops.shared import Shared
 
 # Positions that a query sees → into how many parts they are split, with how many lanes each: measured on an H200, see
 # docs/log.md.
-_PARTS = ((128, 1, 128), (512, 4, 128), (1024, 8, 128), (4096, 8, 256), (1 << 32, 16, 256))
+_PARTS = ((128, 1, 256), (512, 2, 256), (1024, 4, 256), (4096, 8, 256), (1 << 32, 16, 256))
 MOST_PARTS = 16
 MOST_TOKENS = 8  # of attention_few
 REACHES = tuple(reach for reach, _, _ in _PARTS[:-1])  # where it pays to split anew

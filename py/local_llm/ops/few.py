@@ -96,7 +96,7 @@ def matvec_few_glu(
 ) -> list[Call]:
     """y[t] = act(W[:F] norm(x[t])) ⊙ (W[F:] norm(x[t])) as `matvec_glu`; y [tokens, F], W [2F, K] in one part."""
     (part,) = weight.parts
-    variant, each = matvec_variant(s.caps, weight), tokens_each(s.caps, weight, tokens, each)
+    variant, each = matvec_variant(s.caps, weight, pairs=True), tokens_each(s.caps, weight, tokens, each)
     constants = {"NORM": norm is not None, "GELU": is_gelu(activation), "TOKENS": each, **variant.constants}
     kernel = Kernel.of("matvec_few_glu", {"weight": weight.format}, **constants)
     rows = weight.rows // 2

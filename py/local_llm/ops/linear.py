@@ -41,21 +41,18 @@ def _serial(weight: Weight, most_rows: int) -> Variant:
     return Variant("_serial", {"LANES": 4, "ROWS": rows, "ALIGNED": weight.cols % BLOCK == 0}, 4 * rows)
 
 
-def matvec_variant(caps: Caps, weight: Weight) -> Variant:
-    """For matvec and matvec_glu."""
+def matvec_variant(caps: Caps, weight: Weight, pairs: bool = False) -> Variant:
+    """For matvec, and with pairs (of a gate and an up) for matvec_glu."""
     if caps.software:
         return _serial(weight, 32)
     # Measured on an H200, see docs/log.md: long matrices have rows to spare, so that a lane shares x among four; short
     # ones need many lanes a row, best of all one for each block.
     blocks, rows = weight.blocks, weight.rows
-    if rows >= MANY_ROWS:
+    if blocks <= 48 and rows < 2 * MANY_ROWS:
+        lanes, each = max(16, -(-blocks // 4) * 4), 4 if rows >= MANY_ROWS else 2 if rows >= 2048 or pairs else 1
+        teams = 8 if each == 1 and lanes <= 32 else 4
+    elif rows >= MANY_ROWS:
         lanes, teams, each = (8, 16, 2) if blocks < 32 else (16, 8, 4)
-    elif blocks <= 20:
-        lanes, teams, each = 20, 4, 2
-    elif blocks < 32:
-        lanes, teams, each = 16, 8, 2
-    elif 32 < blocks <= 48:
-        lanes, teams, each = 48, 4, 2
     elif blocks < 192 and (blocks < 128 or rows >= 2048):
         lanes, teams, each = 32, 4, 4 if rows >= 4096 else 2
     else:
@@ -134,7 +131,7 @@ def matvec_glu(
     activation: str = "silu",
 ) -> list[Call]:
     """y = act(W[:F] norm(x)) ⊙ (W[F:] norm(x)) for f32 x [K], y [F], W [2F, K]."""
-    variant = matvec_variant(s.caps, weight)
+    variant = matvec_variant(s.caps, weight, pairs=True)
     width = weight.rows // 2
     calls = []
     for quants, scales, stage, first, rows, gate, up in _glu_pieces(weight, width):
