@@ -204,7 +204,8 @@ class LocalLLM:
 
         options: tools and template_options (such as enable_thinking) for the chat template; max_tokens, temperature,
         top_k, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty, seed, stop, ignore_eos (go on past
-        the model's end token), when_full ("stop", or "slide": let go of the oldest turns, see sliding.Chat).
+        the model's end token), when_full ("stop", or "slide": let go of the oldest turns, see sliding.Chat),
+        speculative ("auto", "off", "always": steps of several drafted tokens, see generate/sampler.py).
         when_busy: "wait" (in order) or "raise" (Busy).
         Returns a Reply, or with stream=True an async generator of Chunks; closing it stops the GPU work.
         """

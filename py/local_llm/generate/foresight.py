@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from local_llm.ops.drafting import LEAST, MOST
 
-REMEMBERED = 16384  # ids of a prompt that are looked through
+REMEMBERED = 8192  # ids of a prompt that are looked through
 SHARE = 1 / 12  # of the newest step in what is expected
 
 
