@@ -45,10 +45,19 @@
     document.head.append(map);
   }
 
+  // From here on nothing runs but modules out of blobs: what is written in the page itself has run.
+  function close() {
+    const meta = document.createElement("meta");
+    meta.httpEquiv = "Content-Security-Policy";
+    meta.content = "$POLICY";
+    document.head.append(meta);
+  }
+
   try {
     document.querySelectorAll("script[data-file]").forEach(take);
     serve();
     await mapModules();
+    close();
     for (const script of document.querySelectorAll("script[data-module]")) await import(blobUrl(script.textContent));
   } catch (error) {
     const status = document.querySelector("[role=status]");

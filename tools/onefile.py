@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools.policy import policy, unguarded
 from tools.shell import Failure
 
 NAME = "local-llm.html"
@@ -26,7 +27,7 @@ _OWN = "tokenizers"  # the wheel carries it too
 
 def write(site: Path) -> Path:
     """Make local-llm.html of the other files of the site. Raises Failure where the page asks for something else."""
-    page = (site / "index.html").read_text(encoding="utf-8")
+    page = unguarded((site / "index.html").read_text(encoding="utf-8"))
     page = _STYLE.sub(lambda found: f"<style>\n{(site / found[1]).read_text(encoding='utf-8')}</style>", page)
     page = _MODULE.sub(lambda found: _held_back(found[1], found[2]), page)
     outside = _OUTSIDE.findall(page)
@@ -36,7 +37,7 @@ def write(site: Path) -> Path:
             "Teach tools/onefile.py to put that in."
         )
     blocks = [f'<script type="text/plain" data-file="{name}">{_packed(data)}</script>' for name, data in _files(site)]
-    loader = LOADER.read_text(encoding="utf-8").replace("$BASE", BASE)
+    loader = LOADER.read_text(encoding="utf-8").replace("$BASE", BASE).replace("$POLICY", policy("blob:", "'none'"))
     before, after = page.rsplit("</body>", 1)
     path = site / NAME
     end = "\n".join([*blocks, f"<script>\n{loader}</script>", "</body>"])

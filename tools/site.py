@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools import assets, environment, onefile
+from tools import assets, environment, onefile, policy
 from tools.shell import CACHE, ROOT, run
 
 DIST = ROOT / "dist"
@@ -69,7 +69,7 @@ def _sources() -> Iterator[Path]:
         path = ROOT / name
         found = sorted(path.rglob("*")) if path.is_dir() else [path]
         yield from (file for file in found if file.is_file() and "__pycache__" not in file.parts)
-    yield from (Path(__file__), Path(onefile.__file__), onefile.LOADER)
+    yield from (Path(__file__), Path(onefile.__file__), Path(policy.__file__), onefile.LOADER)
 
 
 def _digest() -> str:
@@ -84,7 +84,9 @@ def _copy_page(site: Path) -> None:
     """The pages, their style, the scripts of web/, and the libraries' wasm builds."""
     package = ROOT / "py" / "local_llm"
     styles = [package / "widget" / "widget.css", package / "page" / "page.css"]
-    for path in [ROOT / "index.html", ROOT / "bench.html", *styles, *sorted((ROOT / "web").glob("*"))]:
+    for page in (ROOT / "index.html", ROOT / "bench.html"):
+        (site / page.name).write_text(policy.guarded(page.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in [*styles, *sorted((ROOT / "web").glob("*"))]:
         if path.is_file():
             shutil.copy(path, site / _RENAMED.get(path.name, path.name))
     (site / "tokenizers.js").write_bytes(tokenizers_module())

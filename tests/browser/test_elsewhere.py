@@ -50,4 +50,4 @@ await llm.close()
     assert held > 98 << 20
     assert left == 0
     grown = page.evaluate("() => pyodide._module.HEAPU8.length") - started
-    assert grown < 32 << 20, "the weights do not pass through the Wasm heap"
+    assert grown < held // 2, "the weights do not pass through the Wasm heap"

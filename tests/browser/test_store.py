@@ -189,17 +189,16 @@ def test_a_change_while_it_is_fetched_is_an_error(tab, file):
 
 def test_a_full_device_is_told_before_the_download(tab, file):
     fetch(tab, file)
-    code = f"""{RIG}
-import js
-from pyodide.code import run_js
-run_js("globalThis.estimate = navigator.storage.estimate; "
-       "navigator.storage.estimate = async () => ({{ usage: 49_500_000, quota: 50_000_000 }})")
-found = await fetched({file.url!r} + "?more")
-run_js("navigator.storage.estimate = globalThis.estimate")
-found
-"""
+    code = f"{RIG}\nawait fetched({file.url!r} + '?more')"
     file.asked.clear()
+    tab.evaluate(
+        """() => {
+            globalThis.estimate = navigator.storage.estimate;
+            navigator.storage.estimate = async () => ({ usage: 49_500_000, quota: 50_000_000 });
+        }"""
+    )
     found = python(tab, code)
+    tab.evaluate("() => { navigator.storage.estimate = globalThis.estimate; }")
     assert found.startswith("StorageFull: ")
     assert "needs 1.00 MB" in found
     assert "500 KB are missing" in found

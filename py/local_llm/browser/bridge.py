@@ -6,6 +6,7 @@ Pyodide, the package's own copy is loaded on first use.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module, resources
@@ -13,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import js
-from pyodide.ffi import JsException, register_js_module, to_js
+from pyodide.ffi import JsException, create_proxy, register_js_module, to_js
 from pyodide_js import FS
 
 from local_llm import errors
 
 MODULE = "local_llm_bridge"
+_IMPORTER = "localLlmImport"
 
 
 async def load_bridge() -> Any:
@@ -26,10 +28,34 @@ async def load_bridge() -> Any:
     try:
         return import_module(MODULE)
     except ImportError:
-        from pyodide.code import run_js  # without boot.js, perhaps in a worker, there is no other way to import()
-
-        register_js_module(MODULE, await _from_package("bridge.js", run_js("(url) => import(url)")))
+        register_js_module(MODULE, await _from_package("bridge.js", await _importer()))  # there is no boot.js
         return import_module(MODULE)
+
+
+async def _importer() -> Any:
+    """JavaScript's import() as a function. Where there is a document, no policy has to allow eval for it."""
+    if not getattr(js, "document", None):
+        from pyodide.code import run_js  # in a worker there is no other way
+
+        return run_js("(url) => import(url)")
+    options = js.Object.new()
+    options.type = "text/javascript"
+    code = f"globalThis.{_IMPORTER} = (url) => import(url)"
+    script, ended = js.document.createElement("script"), asyncio.get_running_loop().create_future()
+    heard = create_proxy(lambda event: ended.set_result(event.type))
+    script.src = js.URL.createObjectURL(js.Blob.new(to_js([code]), options))
+    script.onload = script.onerror = heard
+    js.document.head.append(script)
+    try:
+        if await ended == "error":
+            raise errors.DownloadFailed(
+                "This page refuses a script out of the package.", remedy="Let its policy have script-src blob:."
+            )
+        return getattr(js, _IMPORTER)
+    finally:
+        js.URL.revokeObjectURL(script.src)
+        script.remove()
+        heard.destroy()
 
 
 async def import_packaged(name: str) -> Any:
