@@ -57,6 +57,7 @@ class Keeping:
             "cached": any(one.whole for one in here),
             "deletable": bool(here),
             "kept_bytes": sum(one.nbytes for one in here),
+            "pinned": any(one.pinned for one in here),
         }
 
     def listed(self, names: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -78,6 +79,22 @@ class Keeping:
             raise UnknownModel(f"Nothing is kept of {', '.join(sorted(wanted))}.")
         try:
             return sum([await storage.delete(one.model) for one in here])
+        finally:
+            await self.refresh()
+
+    async def export(self, urls: Iterable[str]) -> tuple[str, Any]:
+        """(a file's name, its bytes as the host carries them). Raises UnknownModel where it is not here whole."""
+        storage, wanted = await self._there(), self._addresses(urls)
+        here = [one.model for one in self.models if one.model in wanted]
+        if not here:
+            raise UnknownModel(f"Nothing is kept of {', '.join(sorted(wanted))}.", remedy="Load it first.")
+        return await storage.export(here[0])
+
+    async def adopt(self, body: Any, model: str | None, sha256: str | None) -> list[str]:
+        """Keep the models in a file; see gpu.ports.Storage.adopt."""
+        storage = await self._there()
+        try:
+            return await storage.adopt(body, model, sha256 or "")
         finally:
             await self.refresh()
 

@@ -21,6 +21,7 @@ from local_llm.gpu.ports import Host, Store
 from local_llm.keeping import Keeping
 from local_llm.performance import UNKNOWN, PerformanceMonitor
 from local_llm.settings import StateManager
+from local_llm.storing import Storing
 
 WIDGET = {
     "element": "local-llm-widget",
@@ -30,7 +31,7 @@ WIDGET = {
 }
 
 
-class Service(runtime.LocalLLM):
+class Service(runtime.LocalLLM, Storing):
     """runtime.LocalLLM, and: catalogue, settings, measurements, the retry of a failed load.
 
     catalog, state_manager (any Store), performance: the host's own, in place of ours.
@@ -125,46 +126,6 @@ class Service(runtime.LocalLLM):
         if entry is not None:
             return entry.urls[0]
         return model if _is_place(model) else self.catalog.find(model).urls[0]
-
-    # What is kept
-
-    async def stored_models(self) -> list[dict[str, Any]]:
-        """Models on this device, JSON-able: gpu.ports.Kept's fields and `id`, None where the catalogue has none."""
-        await self.keeping.refresh()
-        return self.keeping.listed({url: entry.id for entry in self.catalog.entries for url in entry.urls})
-
-    def look_at_storage(self) -> None:
-        """Find out, in the background, which models are here already."""
-        self._keep(self.keeping.refresh())
-
-    async def storage(self) -> dict[str, Any]:
-        """How much room there is, and whether models can be kept at all: gpu.ports.Storage.room, and `kept_bytes`."""
-        await self.keeping.refresh()
-        return await self.keeping.room()
-
-    async def delete_model(self, model: str) -> int:
-        """Delete what this device keeps of a model: an id or an address. Returns bytes that became free.
-
-        Raises Busy where it is in use, here or in another tab, and UnknownModel. Failures are events, too.
-        """
-        with self._told():
-            return await self.keeping.delete(self._places(model))
-
-    async def pin_model(self, model: str, pinned: bool = True) -> None:
-        """A pinned model never gives way in free_storage."""
-        await self.keeping.pin(self._places(model), pinned)
-
-    async def free_storage(self, nbytes: int) -> int:
-        """Delete the least recently used models until so many bytes are free; see keeping.Keeping.free."""
-        with self._told():
-            return await self.keeping.free(nbytes)
-
-    def _places(self, model: str) -> Sequence[str]:
-        entry = self.catalog.get(model)
-        return entry.urls if entry else (model,)
-
-    def _kept_sums(self) -> dict[str, int]:
-        return {"models": len(self.keeping.models), "kept_bytes": sum(one.nbytes for one in self.keeping.models)}
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -144,10 +144,10 @@ def test_a_flipped_bit_is_noticed_and_nothing_is_kept(tab, file, source):
 
 DAMAGE = """
 import js
-from local_llm.browser.library import _folder_name
+from local_llm.browser.records import folder_name
 from local_llm.browser.opfs import open_root
 
-folder = await (await open_root()).folder(_folder_name({url!r}))
+folder = await (await open_root()).folder(folder_name({url!r}))
 names = [name for name in sorted(await folder.names()) if name[0] == "0"]
 data = await folder.read(names[3])
 data.set(js.Uint8Array.new(1), 1000)
@@ -271,56 +271,6 @@ def test_a_page_without_workers_keeps_models_too(tab, file):
     found = python(tab, WITHOUT_WORKERS % (file.url, file.sha256, file.url))
     assert found == [file.sha256, file.sha256, WHOLE]
     assert file.sent == len(DATA) + 1
-
-
-WITHOUT_OPFS = """
-import js
-from pyodide.code import run_js
-run_js("Object.defineProperty(navigator.storage, 'getDirectory', {{ value: undefined, configurable: true }})")
-try:
-{code}
-finally:
-    run_js("delete navigator.storage.getDirectory")
-    library.rest()
-found
-"""
-INDEXED = f"""{RIG}
-import js
-from local_llm.browser.indexed import open_indexed
-from local_llm.browser.library import _folder_name
-
-url, sha256 = %r, %r
-
-async def worked():
-    found = [await fetched(url, sha256), await fetched(url, sha256), await kept(url), (await library.room())["kind"]]
-    folder = await (await open_indexed()).folder(_folder_name(url))
-    name = sorted(await folder.names())[3]
-    data = await folder.read(name)
-    data.set(js.Uint8Array.new(1), 1000)
-    await folder.write(name, data)
-    found += [await fetched(url, sha256), await kept(url)]
-    await library.pin(url, True)
-    found += [[one.pinned for one in await library.kept()], await library.delete(url), await kept(url)]
-    return found
-"""
-
-
-def test_where_there_is_no_private_file_system_the_database_keeps_models(tab, file):
-    begun = (INDEXED % (file.url, file.sha256)).replace("library = Library", "import js\nlibrary = Library")
-    found = python(tab, begun + WITHOUT_OPFS.format(code="    found = await worked()"))
-    whole = [file.sha256, WHOLE]
-    assert found == [file.sha256, *whole, "indexeddb", *whole, [True], len(DATA), []]
-    assert file.asked[1:] == [*file.asked[1:-1], f"bytes={3 * CHUNK}-{4 * CHUNK - 1}"]
-    assert file.sent == len(DATA) + 1 + CHUNK
-
-
-def test_a_flipped_bit_on_the_way_to_the_database(tab, file):
-    file.flips = 1
-    code = "    found = [await fetched(url, sha256), await kept(url), await fetched(url, sha256)]"
-    found, kept, again = python(tab, INDEXED % (file.url, file.sha256) + WITHOUT_OPFS.format(code=code))
-    assert found.startswith("CorruptModel: ")
-    assert kept in ([], [[0, len(DATA), False]])
-    assert again == file.sha256
 
 
 HELD = f"""{RIG}

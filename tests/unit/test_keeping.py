@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from local_llm.errors import Busy, StorageFull, UnknownModel
+from local_llm.errors import Busy, CorruptModel, StorageFull, UnknownModel
 from local_llm.gpu.ports import Kept
 from local_llm.keeping import Keeping
 from local_llm.service import Service
@@ -48,6 +48,13 @@ class Shelf:
         self.models.remove(found)
         return found.nbytes
 
+    async def export(self, model):
+        return "name", model
+
+    async def adopt(self, body, model, sha256=""):
+        self.told.append(("adopt", model, sha256))
+        return [model]
+
     async def pin(self, model, pinned):
         self.models = [replace(one, pinned=pinned) if one.model == model else one for one in self.models]
 
@@ -80,10 +87,10 @@ async def test_the_least_recently_used_give_way_but_no_more_than_needed(tmp_path
 async def test_what_is_told_of_models(tmp_path):
     half = replace(kept("half", 3, 0), whole=False, size=6 * MB)
     keeping, _ = keeping_of(Shelf(kept("a", 5, 1), half, kept("used", 1, 1, used=True)), Bench(tmp_path))
-    assert keeping.told(["a"]) == {"cached": False, "deletable": False, "kept_bytes": 0}
+    assert keeping.told(["a"]) == {"cached": False, "deletable": False, "kept_bytes": 0, "pinned": False}
     await keeping.refresh()
-    assert keeping.told(["a"]) == {"cached": True, "deletable": True, "kept_bytes": 5 * MB}
-    assert keeping.told(["x", "half"]) == {"cached": False, "deletable": True, "kept_bytes": 3 * MB}
+    assert keeping.told(["a"]) == {"cached": True, "deletable": True, "kept_bytes": 5 * MB, "pinned": False}
+    assert keeping.told(["x", "half"]) == {"cached": False, "deletable": True, "kept_bytes": 3 * MB, "pinned": False}
     assert [(row["id"], row["nbytes"]) for row in keeping.listed({"half": "H"})] == [
         (None, 5 * MB),
         ("H", 3 * MB),
@@ -124,3 +131,31 @@ async def test_a_host_without_storage_says_so(tmp_path):
     assert (await service.storage())["kind"] is None
     with pytest.raises(UnknownModel, match="keeps no models"):
         await service.delete_model("tiny")
+
+
+class Named:
+    """A file that a person chose."""
+
+    def __init__(self, path, name):
+        self._data, self.name, self.size = path.read_bytes(), name, path.stat().st_size
+
+    async def read(self, start, stop):
+        return self._data[start:stop]
+
+
+async def test_models_go_to_files_and_come_back_by_name_or_address(tmp_path):
+    bench, shelf = Bench(tmp_path), Shelf(kept("tiny.gguf", 1, 0))
+    path = write_tiny_gguf(tmp_path / "tiny.gguf", 1).path
+    service = Service(replace(bench.service()._host, storage=shelf), catalog=CATALOG)
+    assert await service.export_model("tiny") == ("name", "https://here/tiny.gguf")
+    with pytest.raises(UnknownModel, match="Nothing is kept"):
+        await service.export_model("https://here/other.gguf")
+    assert await service.import_model(Named(path, "tiny.gguf")) == ["tiny.gguf"]
+    assert await service.import_model(Named(path, "mine.gguf"), "https://here/mine.gguf")
+    assert await service.import_model(Named(path, "mine.gguf")) == [None]  # the host says what is missing
+    told = [("tiny.gguf", ""), ("https://here/mine.gguf", ""), (None, "")]
+    assert shelf.told == [("adopt", *one) for one in told]
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(CorruptModel):
+        await service.import_model(Named(path, "tiny.gguf"))
+    assert len(shelf.told) == 3

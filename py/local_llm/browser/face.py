@@ -20,6 +20,7 @@ from local_llm.errors import InvalidRequest, LocalLLMError
 from local_llm.page.bench import Suite, measure
 from local_llm.service import Service
 
+IMPORT = {"model": "model"}
 LOADING = {"contextSize": "context_size", "quantize": "quantize"}
 GENERATION = {
     "stream": "stream",
@@ -79,6 +80,10 @@ class Face:
             "getStorage": lambda: runtime.storage(),
             "deleteModel": lambda model: runtime.delete_model(model),
             "pinModel": lambda model, pinned=True: runtime.pin_model(model, pinned),
+            "exportModel": self._export,
+            "importModel": lambda body, options=None: runtime.import_model(
+                body, **renamed(options, {"model": "model"})
+            ),
             "freeStorage": lambda nbytes: runtime.free_storage(nbytes),
             "setOptions": lambda options: runtime.set_options(renamed(options, GENERATION)),
             "getOptions": lambda: runtime.get_options(),
@@ -123,6 +128,10 @@ class Face:
             return _value(await result, objects)
         except Exception as error:
             return _error(error)
+
+    async def _export(self, model: str) -> dict[str, Any]:
+        name, blob = await self._runtime.export_model(model)
+        return {"name": name, "blob": blob}
 
     def _init(self, model: Any = None, options: Mapping[str, Any] | None = None) -> Awaitable[None]:
         return self._runtime.init(model, **renamed(options, LOADING))
@@ -192,7 +201,7 @@ def _value(result: Any, objects: Any) -> str:
         result = {"shape": list(result.shape), "data": {"$object": place}}
     elif hasattr(result, "__anext__"):
         result = {"$stream": {"$object": objects.push(create_proxy(Stream(result))) - 1}}
-    return json.dumps({"value": camel(result)})
+    return json.dumps({"value": camel(result)}, default=lambda proxy: {"$object": objects.push(proxy) - 1})
 
 
 def _error(error: Exception) -> str:

@@ -7,11 +7,9 @@ wait, another one keeps files in use from being deleted. Knows no model format.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import js
@@ -20,71 +18,16 @@ from pyodide.ffi import JsException
 from local_llm.browser.answers import Facts, probe
 from local_llm.browser.blobs import CHUNK_BYTES, BrowserBlobs, open_blobs
 from local_llm.browser.bridge import load_bridge
+from local_llm.browser.carrying import Part, packed, put_in, unpacked
 from local_llm.browser.chunks import Chunks
 from local_llm.browser.folders import Folder
 from local_llm.browser.indexed import open_indexed
 from local_llm.browser.opfs import open_root
-from local_llm.errors import Busy, StorageFull
+from local_llm.browser.records import About, File, about_of, file_of, folder_name, kept_of, write_about
+from local_llm.errors import Busy, DownloadFailed, StorageFull, UnknownModel
 from local_llm.gpu.ports import Blobs, Kept
 from local_llm.transfer import Identity, Patience
 from local_llm.widget.amounts import bytes_text
-
-_ABOUT = "about.json"
-
-
-@dataclass(frozen=True)
-class About:
-    """What is known of one kept file. model: the address it belongs to. loaded_at: ms since 1970; 0: never loaded.
-
-    sha256: of the whole file, as far as its kept bytes have been held against it.
-    """
-
-    url: str
-    model: str
-    chunk_bytes: int
-    size: int
-    etag: str = ""
-    modified: str = ""
-    sha256: str = ""
-    loaded_at: int = 0
-    pinned: bool = False
-
-    @property
-    def identity(self) -> Identity:
-        return Identity(self.size, self.etag, self.modified)
-
-    @property
-    def count(self) -> int:
-        """Chunks of the whole file."""
-        return -(-self.size // self.chunk_bytes)
-
-    def held(self, chunks: tuple[str, ...]) -> int:
-        """Bytes in these chunks."""
-        last = f"{self.count - 1:06d}-"
-        short = self.count * self.chunk_bytes - self.size if any(name.startswith(last) for name in chunks) else 0
-        return len(chunks) * self.chunk_bytes - short
-
-
-@dataclass(frozen=True)
-class File:
-    """A kept file: where it lies, what is known of it, the names of its chunks."""
-
-    name: str
-    folder: Folder
-    about: About | None
-    chunks: tuple[str, ...]
-
-    @property
-    def whole(self) -> bool:
-        return self.about is not None and len(self.chunks) == self.about.count
-
-    @property
-    def nbytes(self) -> int:
-        return self.about.held(self.chunks) if self.about else 0
-
-    def fits(self, sha256: str) -> bool:
-        """Whether it needs neither a download nor a check. sha256: "" where it is not known."""
-        return self.whole and self.about is not None and sha256 in ("", self.about.sha256)
 
 
 @dataclass(frozen=True)
@@ -130,16 +73,16 @@ class Library:
 
     async def _open(self, root: Folder, place: str, model: str, sha256: str) -> Blobs:
         bridge, url = await load_bridge(), self.address(place)
-        name = _folder_name(url)
+        name = folder_name(url)
         async with self._turn:
             if url in self._using:  # a file of a folder is looked for, then opened
                 return BrowserBlobs(bridge, self._using[url].chunks)
             held = [await self._lock(f"use:{name}", "shared")]
             try:
-                file = await _file(root, name)
+                file = await file_of(root, name)
                 if not file.fits(sha256):
                     held.append(await self._lock(f"write:{name}", "exclusive"))
-                    file = await _file(root, name)  # another tab may have fetched it meanwhile
+                    file = await file_of(root, name)  # another tab may have fetched it meanwhile
                 facts = Facts(None, ranges=True)
                 if not file.whole:
                     facts = await probe(place, self._patience)
@@ -169,10 +112,10 @@ class Library:
         known = file.about
         if known and not (known.identity.fits(identity) and known.chunk_bytes == self._chunk_bytes):
             await root.remove(file.name)
-            file = await _file(root, file.name)
+            file = await file_of(root, file.name)
         await self._check_room(identity.size - file.nbytes, url)
         about = replace(about, loaded_at=0, pinned=bool(known and known.pinned))
-        await _write(file.folder, about)
+        await write_about(file.folder, about)
         return replace(file, about=about)
 
     async def _watch(self, chunks: Chunks, file: File, sha256: str, held: list[Callable[[], Any]]) -> None:
@@ -180,9 +123,9 @@ class Library:
         if len(held) == 1:
             return
         await chunks.whole.wait()
-        about = await _about(file.folder) or file.about
+        about = await about_of(file.folder) or file.about
         if about is not None and sha256:
-            await _write(file.folder, replace(about, sha256=sha256))
+            await write_about(file.folder, replace(about, sha256=sha256))
         held.pop()()
 
     async def _check_room(self, missing: int, url: str) -> None:
@@ -231,8 +174,8 @@ class Library:
         model = self.address(source) if isinstance(source, str) else None
         for file in await self._files():
             if file.about is not None and file.about.model == model:
-                about = await _about(file.folder) or file.about  # what _watch may just have written
-                await _write(file.folder, replace(about, loaded_at=round(time.time() * 1000)))
+                about = await about_of(file.folder) or file.about  # what _watch may just have written
+                await write_about(file.folder, replace(about, loaded_at=round(time.time() * 1000)))
 
     async def kept(self) -> list[Kept]:
         models: dict[str, list[File]] = {}
@@ -240,7 +183,7 @@ class Library:
             if file.about is not None:
                 models.setdefault(file.about.model, []).append(file)
         used = {use.model for use in self._using.values()}
-        return [replace(_kept(model, files), used=model in used) for model, files in models.items()]
+        return [replace(kept_of(model, files), used=model in used) for model, files in models.items()]
 
     async def delete(self, model: str) -> int:
         freed, root, model = 0, await self._root(), self.address(model)
@@ -259,10 +202,45 @@ class Library:
                 got()
         return freed
 
+    async def export(self, model: str) -> tuple[str, Any]:
+        mine = [one for one in await self._files() if one.about and one.about.model == self.address(model)]
+        if not mine or not all(file.whole for file in mine):
+            raise UnknownModel(f"{model} is not kept here as a whole.", remedy="Load it first.")
+        return await packed(mine)
+
+    async def adopt(self, body: Any, model: str | None, sha256: str = "") -> list[str]:
+        root = await self._root()
+        if isinstance(root, str):
+            raise StorageFull(f"Nothing can be kept here: {root}")
+        parts = await unpacked(body, model and self.address(model), sha256, self._chunk_bytes)
+        for part in parts:
+            await self._adopt(root, part)
+        return list(dict.fromkeys(part.model for part in parts))
+
+    async def _adopt(self, root: Folder, part: Part) -> None:
+        name, now = folder_name(part.url), round(time.time() * 1000)
+        got = None if part.url in self._using else await self._lock(f"use:{name}", "exclusive", wait=False)
+        if not got:
+            raise Busy(f"{part.url} is in use.", remedy="Unload it, in all tabs, then import the file.")
+        about = About(part.url, part.model, self._chunk_bytes, int(part.body.size))
+        try:
+            await root.remove(name)
+            await self._check_room(about.size, part.url)
+            folder = await root.folder(name)
+            await write_about(folder, replace(await put_in(part, folder, about), loaded_at=now))
+        except BaseException as error:
+            await root.remove(name)
+            first = error.exceptions[0] if isinstance(error, ExceptionGroup) else error  # of chunks put in side by side
+            if isinstance(first, JsException):
+                raise DownloadFailed(f"The file cannot be read ({first}).", remedy="Choose it again.") from None
+            raise first from None
+        finally:
+            got()
+
     async def pin(self, model: str, pinned: bool) -> None:
         for file in await self._files():
             if file.about is not None and file.about.model == self.address(model):
-                await _write(file.folder, replace(file.about, pinned=pinned))
+                await write_about(file.folder, replace(file.about, pinned=pinned))
 
     async def room(self) -> Mapping[str, Any]:
         root = await self._root()
@@ -282,43 +260,12 @@ class Library:
 
     async def _files(self) -> list[File]:
         root = await self._root()
-        return [] if isinstance(root, str) else [await _file(root, name) for name in await root.names()]
+        return [] if isinstance(root, str) else [await file_of(root, name) for name in await root.names()]
 
     def _start(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _kept(model: str, files: list[File]) -> Kept:
-    abouts = [file.about for file in files if file.about]
-    return Kept(
-        model=model,
-        nbytes=sum(file.nbytes for file in files),
-        size=sum(about.size for about in abouts),
-        whole=all(file.whole for file in files) and any(about.loaded_at for about in abouts),
-        used_at=max(about.loaded_at for about in abouts),
-        pinned=any(about.pinned for about in abouts),
-    )
-
-
-async def _file(root: Folder, name: str) -> File:
-    folder = await root.folder(name)
-    names = tuple(sorted(one for one in await folder.names() if one[:6].isdigit() and one[6:7] == "-"))
-    latest = {one[:6]: one for one in names}  # a chunk that was fetched twice counts once
-    return File(name, folder, await _about(folder), tuple(latest.values()))
-
-
-async def _about(folder: Folder) -> About | None:
-    data = await folder.read(_ABOUT)
-    try:
-        return About(**json.loads(data.to_bytes())) if data is not None else None
-    except (ValueError, TypeError):  # cut short, or of another version of this package
-        return None
-
-
-async def _write(folder: Folder, about: About) -> None:
-    await folder.write(_ABOUT, json.dumps(asdict(about)))
 
 
 async def _persist() -> None:
@@ -339,7 +286,3 @@ async def _open_root() -> Folder | str:
 def _release(held: list[Callable[[], Any]]) -> None:
     while held:
         held.pop()()
-
-
-def _folder_name(url: str) -> str:
-    return hashlib.sha256(url.encode()).hexdigest()[:32]

@@ -193,6 +193,20 @@ class Storage(Protocol):
         """Returns bytes that became free. Raises Busy where the model is in use, here or in another tab."""
         ...
 
+    async def export(self, model: str) -> tuple[str, Handle]:
+        """(a file's name, its bytes as the host carries them) of a whole model, held against its digests.
+
+        One file is that file, several are a tar. Raises UnknownModel, CorruptModel.
+        """
+        ...
+
+    async def adopt(self, body: Any, model: str | None, sha256: str = "") -> list[str]:
+        """Keep the models in a file, and return their addresses: what export made, or one file, which is `model`'s.
+
+        sha256: what that file must have. Raises CorruptModel, InvalidRequest, StorageFull, Busy; then nothing is kept.
+        """
+        ...
+
     async def pin(self, model: str, pinned: bool) -> None:
         """Mark a model that must not give way to others."""
         ...

@@ -1,0 +1,147 @@
+"""Models to a file and back, and models in the browser's database where there is no private file system."""
+
+from __future__ import annotations
+
+from tests.browser.faults import Faulty
+from tests.browser.harness import boot, python
+from tests.browser.stage import serve_models
+from tests.browser.test_store import CHUNK, DATA, RIG, WHOLE, faulty, file, tab
+
+__all__ = ["faulty", "file", "tab"]  # fixtures
+
+
+WITHOUT_OPFS = """
+import js
+from pyodide.code import run_js
+run_js("Object.defineProperty(navigator.storage, 'getDirectory', {{ value: undefined, configurable: true }})")
+try:
+{code}
+finally:
+    run_js("delete navigator.storage.getDirectory")
+    library.rest()
+found
+"""
+INDEXED = f"""{RIG}
+import js
+from local_llm.browser.indexed import open_indexed
+from local_llm.browser.records import folder_name
+
+url, sha256 = %r, %r
+
+async def worked():
+    found = [await fetched(url, sha256), await fetched(url, sha256), await kept(url), (await library.room())["kind"]]
+    folder = await (await open_indexed()).folder(folder_name(url))
+    name = sorted(await folder.names())[3]
+    data = await folder.read(name)
+    data.set(js.Uint8Array.new(1), 1000)
+    await folder.write(name, data)
+    found += [await fetched(url, sha256), await kept(url)]
+    await library.pin(url, True)
+    found += [[one.pinned for one in await library.kept()], await library.delete(url), await kept(url)]
+    return found
+"""
+
+
+def test_where_there_is_no_private_file_system_the_database_keeps_models(tab, file):
+    begun = (INDEXED % (file.url, file.sha256)).replace("library = Library", "import js\nlibrary = Library")
+    found = python(tab, begun + WITHOUT_OPFS.format(code="    found = await worked()"))
+    whole = [file.sha256, WHOLE]
+    assert found == [file.sha256, *whole, "indexeddb", *whole, [True], len(DATA), []]
+    assert file.asked[1:] == [*file.asked[1:-1], f"bytes={3 * CHUNK}-{4 * CHUNK - 1}"]
+    assert file.sent == len(DATA) + 1 + CHUNK
+
+
+def test_a_flipped_bit_on_the_way_to_the_database(tab, file):
+    file.flips = 1
+    code = "    found = [await fetched(url, sha256), await kept(url), await fetched(url, sha256)]"
+    found, kept, again = python(tab, INDEXED % (file.url, file.sha256) + WITHOUT_OPFS.format(code=code))
+    assert found.startswith("CorruptModel: ")
+    assert kept in ([], [[0, len(DATA), False]])
+    assert again == file.sha256
+
+
+CARRIED = """async () => {
+    await llm.init('tiny');
+    const refused = await llm.exportModel('small').catch(({ name }) => name);
+    const { name, blob: kept } = await llm.exportModel('tiny');
+    const blob = new Blob([await kept.arrayBuffer()]); // saved by a person
+    const busy = await llm.importModel(new File([blob], name)).catch(({ name }) => name);
+    await llm.unload();
+    await llm.deleteModel('tiny');
+    const half = new File([blob.slice(0, blob.size / 2)], name);
+    const cut = await llm.importModel(half).catch(({ name }) => name);
+    const unknown = await llm.importModel(new File([blob], 'other.gguf')).catch(({ name }) => name);
+    const nothing = (await llm.getStoredModels()).length;
+    const [address] = await llm.importModel(new File([blob], name));
+    const [{ id, model, whole }] = await llm.getStoredModels();
+    return { name, size: blob.size, told: [refused, busy, cut, unknown], nothing, address, kept: [id, model, whole] };
+}"""
+
+
+def test_a_model_goes_to_a_file_and_comes_back(browser, server, tmp_path):
+    serve_models(server, tmp_path)
+    context = browser.new_context()
+    page = context.new_page()
+    boot(page, server.url)
+    page.evaluate("() => llm.loadCatalog('tiny/catalog.json')")
+    address = f"{server.url}tiny/tiny.gguf"
+    assert page.evaluate(CARRIED) == {
+        "name": "tiny.gguf",
+        "size": len(server.files["/tiny/tiny.gguf"][1]),
+        "told": ["UnknownModel", "Busy", "CorruptModel", "InvalidRequest"],
+        "nothing": 0,
+        "address": address,
+        "kept": ["tiny", address, True],
+    }
+    server.requests.clear()
+    page.evaluate("() => llm.init('tiny')")
+    assert [path for path, _ in server.requests if path != "/vault.js"] == []
+    context.close()
+
+
+PACKED = f"""{RIG}
+import js
+from pyodide.ffi import to_js
+
+model, urls = %r, %r
+
+async def loaded():
+    open_ = library.opener(model)
+    blobs = [await open_(url) for url in urls]
+    found = [hashlib.sha256(await one.read(0, one.size)).hexdigest() for one in blobs]
+    await library.loaded(model)
+    library.rest()
+    return found
+
+async def adopted(body, model=None, sha256=""):
+    try:
+        return await library.adopt(body, model, sha256)
+    except LocalLLMError as error:
+        return f"{{type(error).__name__}}: {{error}}"
+
+async def flipped(body, at):
+    data = js.Uint8Array.new(await body.arrayBuffer())
+    data.set(js.Uint8Array.of(data.at(at) ^ 4), at)
+    return js.Blob.new(to_js([data]))
+
+first = await loaded()
+name, body = await library.export(model)
+body = js.Blob.new(to_js([await body.arrayBuffer()]))  # saved by a person
+freed = await library.delete(model)
+bad = [await adopted(await flipped(body, at)) for at in (600, body.size // 2)]
+bad += [await adopted(body.slice(0, body.size - 100_000)), await adopted(body, "https://example.invalid/other/")]
+bad += [await adopted(await flipped(body.slice(5120, 6144), 3), urls[0], "0" * 64)]
+left = await kept(model) + await kept(urls[0])
+[name, first, freed, bad, left, await adopted(body), await kept(model), await loaded()]
+"""
+
+
+def test_a_model_of_several_files_is_packed_into_one(tab, file, faulty):
+    second = faulty.files["second.bin"] = Faulty(DATA[:300_001], faulty.url + "second.bin")
+    model, urls = f"{faulty.url}folder/", [file.url, second.url]
+    name, first, freed, bad, left, address, kept, again = python(tab, PACKED % (model, urls))
+    assert [name, freed] == ["folder.tar", len(DATA) + 300_001]
+    assert first == again == [file.sha256, second.sha256]
+    assert all(text.startswith("CorruptModel: ") for text in bad), bad
+    assert [left, address, kept] == [[], [model], [[freed, freed, True]]]
+    assert file.sent + second.sent == freed + 2
