@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from local_llm.generate.foresight import Foresight
+from local_llm.generate.speculation import TOKENS, Speculation, answers_of
 from tests.reference import drafting as reference
 
 
@@ -32,3 +33,21 @@ def test_a_long_prompt_is_looked_through_at_its_end():
     assert Foresight(ids, 3)._draft() == []
     ids = [*range(40000), 39000, 39001]
     assert Foresight(ids, 3)._draft() == [39002, 39003, 39004]
+
+
+def test_steps_of_drafts_begin_where_they_gain_clearly_and_end_where_they_do_not_gain():
+    speculation = Speculation.__new__(Speculation)  # what is asked here needs no model
+    speculation.seconds = None
+    assert not speculation.pays(1.3, 0.001, False)
+    assert speculation.pays(1.6, 0.001, False)
+    speculation.seconds = 0.002
+    assert not speculation.pays(2.2, 0.001, False)
+    assert speculation.pays(2.2, 0.001, True)
+    assert not speculation.pays(2.0, 0.001, True)
+    speculation.seconds = 0.005
+    assert not speculation.pays(TOKENS, 0.001, False)
+
+
+def test_answers_are_read_row_by_row():
+    rows = np.array([[2, 7, 8, 0, 0], [0, 7, 8, 9, 9], [4, 1, 2, 3, 4]], "<u4")
+    assert answers_of(rows.tobytes()) == [[7, 8], [], [1, 2, 3, 4]]
