@@ -277,6 +277,28 @@ def test_a_post_processor_writes_tokens_only(token):
         read_folder("folder", TokenizerFiles(json.dumps(found).encode()))
 
 
+@pytest.mark.parametrize("token", [1 << 70, -1, 1 << 20, [0], True])
+def test_an_unknown_token_is_one(token):
+    found = json.loads(original("unigram").to_str())
+    found["model"]["unk_id"] = token
+    with pytest.raises(CorruptModel, match="unknown token"):
+        read_folder("folder", TokenizerFiles(json.dumps(found).encode()))
+
+
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_halves_of_characters_in_tokens_read_as_a_mark(kind):
+    found = json.loads(original(kind).to_str())
+    vocab = found["model"]["vocab"]
+    if isinstance(vocab, list):
+        vocab[5][0] = "\ud800"
+    else:
+        vocab["\ud800"] = len(vocab) + 9
+    vocabulary, _ = read_folder("folder", TokenizerFiles(json.dumps(found).encode()))
+    texts = [vocabulary.token_bytes(token, special=True) for token in range(len(vocabulary.tokens))]
+    assert any(text.endswith(b"?") for text in texts)
+    assert dict(zip(vocabulary.tokens, texts, strict=True))["\ud800"].strip() == b"?"
+
+
 def test_a_text_that_the_library_cannot_cope_with_is_a_typed_error():
     """The library panics, which is no Exception: its expression goes back and forth without end."""
     found = json.loads(original("byte level").to_str())

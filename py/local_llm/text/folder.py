@@ -55,7 +55,7 @@ def read_folder(name: str, files: TokenizerFiles) -> tuple[Vocabulary, bytes]:
     try:
         parsed = json.loads(files.tokenizer)
         return _read(name, parsed, files)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError) as error:
         raise CorruptModel(
             f"{name}: tokenizer.json is no tokenizer of Hugging Face's ({type(error).__name__}: {error!s:.80}).",
             remedy="Download the file again, or use another copy.",
@@ -118,6 +118,8 @@ def _types(tokens: Sequence[str], model: Mapping[str, Any], kind: str, added: Ma
     if isinstance(unknown, str):
         unknown = tokens.index(unknown) if unknown in tokens else None
     if unknown is not None:
+        if type(unknown) is not int or not 0 <= unknown < len(types):
+            raise ValueError(f"its unknown token {unknown!r:.40} is none")
         types[unknown] = UNKNOWN
     return types
 

@@ -75,19 +75,24 @@ class Vocabulary:
             return b""
         text, kind = self.tokens[token], int(self.types[token])
         if kind in (CONTROL, UNKNOWN, UNUSED):
-            return text.encode() if special else b""
+            return _utf8(text) if special else b""
         if kind == BYTE and _BYTE_NAME.fullmatch(text):
             return bytes([int(text[3:5], 16)])
         if kind == USER_DEFINED:
-            return text.encode()
+            return _utf8(text)
         if self.spelling == "spaces":
-            return text.replace("\u2581", " ").encode()
+            return _utf8(text.replace("\u2581", " "))
         if self.spelling == "words":
-            return text[2:].encode() if text.startswith("##") else f" {text}".encode()
+            return _utf8(text[2:] if text.startswith("##") else f" {text}")
         try:
             return bytes([BYTE_OF[character] for character in text])
         except KeyError:  # a token that was added without the byte alphabet
-            return text.encode()
+            return _utf8(text)
+
+
+def _utf8(text: str) -> bytes:
+    """JSON can spell halves of characters, which are none."""
+    return text.encode("utf-8", "replace")
 
 
 def _byte_alphabet() -> dict[str, int]:
