@@ -32,7 +32,7 @@ class Run:
     """One address of bench.html: a name for the table, and what stands behind the question mark."""
 
     name: str
-    query: Mapping[str, float]
+    query: Mapping[str, float | str]
 
 
 def suite(name: str, software: bool) -> list[Run]:
@@ -45,6 +45,7 @@ def suite(name: str, software: bool) -> list[Run]:
             positions = [] if software else [100, 1000, 2000, 3800]
             return [
                 Run("greedy", {**usual, "profile": 1}),
+                Run("greedy, with drafts", {**usual, "speculative": "auto"}),
                 Run("sampled", {**usual, **sampled}),
                 *(Run(f"at position {at}", {**usual, "prompt": at}) for at in positions),
             ]

@@ -8,7 +8,7 @@ from tools.shell import Failure
 
 def test_every_suite_has_runs_and_a_cpu_gets_short_ones():
     for name in SUITES:
-        tokens = [sum(run.query["prompt"] for run in suite(name, software)) for software in (True, False)]
+        tokens = [sum(int(run.query["prompt"]) for run in suite(name, software)) for software in (True, False)]
         assert 0 < tokens[0] <= tokens[1]
     with pytest.raises(Failure, match="no suite 'kernels'"):
         suite("kernels", True)

@@ -49,6 +49,7 @@ MEASURE = {
     "topP": "top_p",
     "prefix": "prefix",
     "profile": "profile",
+    "speculative": "speculative",
 }
 AT_ONCE = {
     *("interrupt", "getStatus", "isReady", "isLoading", "getProgress", "getCurrentModel", "getError"),

@@ -26,7 +26,8 @@ class Suite:
     """prompt_tokens and new_tokens of each run; the first run warms up and is reported apart.
 
     prefix: so many tokens are in the cache when a first token after TURN new ones is waited for; 0: not measured.
-    profile: also what a decode step takes on the GPU, kernel by kernel.
+    profile: also what a decode step takes on the GPU, kernel by kernel. speculative: as complete() takes it; how often
+    drafts of these prompts' ids are right says little of texts, so it is off where nothing is said.
     """
 
     prompt_tokens: int = 512
@@ -37,6 +38,7 @@ class Suite:
     top_p: float = 1.0
     prefix: int = 0
     profile: bool = False
+    speculative: str = "off"
 
 
 async def measure(llm: LocalLLM, suite: Suite) -> dict[str, Any]:
@@ -55,6 +57,7 @@ async def measure(llm: LocalLLM, suite: Suite) -> dict[str, Any]:
         "gpu_bytes": info["gpu_bytes"],
         "prompt_tokens": suite.prompt_tokens,
         "new_tokens": suite.new_tokens,
+        "speculative": suite.speculative,
         "sampling": {"temperature": suite.temperature, "top_k": suite.top_k, "top_p": suite.top_p},
         "warm_up": runs[0],
         "runs": kept,
@@ -69,10 +72,11 @@ async def measure(llm: LocalLLM, suite: Suite) -> dict[str, Any]:
 
 async def _one(llm: LocalLLM, suite: Suite, salt: int) -> dict[str, Any]:
     options = {"temperature": suite.temperature, "top_k": suite.top_k, "top_p": suite.top_p, "seed": salt}
+    options |= {"speculative": suite.speculative, "max_tokens": suite.new_tokens, "ignore_eos": True}
     ids = _prompt(suite.prompt_tokens, salt)
     early, until_first = 0, 0.0
     with _python_seconds() as spent:
-        stream = await llm.complete(ids, max_tokens=suite.new_tokens, ignore_eos=True, stream=True, **options)
+        stream = await llm.complete(ids, stream=True, **options)
         assert not isinstance(stream, Reply)
         reply: Reply | None = None
         async with aclosing(stream) as chunks:
@@ -86,6 +90,7 @@ async def _one(llm: LocalLLM, suite: Suite, salt: int) -> dict[str, Any]:
         "time_to_first_token_s": first,
         "decode_tokens_per_second": reply.tokens_per_second or 0.0,
         "prefill_tokens_per_second": suite.prompt_tokens / first if first else 0.0,
+        "tokens_per_step": reply.tokens_per_step,
         "completion_tokens": reply.usage.completion_tokens,
         "python_ms_per_token": 1000 * (spent[0] - until_first) / later if later > 0 else 0.0,
     }
