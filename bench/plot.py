@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/performance.md from bench/results: python -m bench.plot
+"""Draws the pictures of docs/performance.md from bench/results and prints its table: python -m bench.plot [FILE.json]
 
 The limit of a model is the time that its dispatches and its bytes take at the least, both measured on that adapter.
 """
@@ -6,8 +6,10 @@ The limit of a model is the time that its dispatches and its bytes take at the l
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from bench.make_model import SHAPES, _bytes, tensors
@@ -22,6 +24,14 @@ WEBLLM = {  # tokens a second on an H100, the highest of those measured (WebLLM 
     "qwen2.5-0.5b": 73,
     "qwen3-0.6b": 54,
     "llama-3.2-1b": 134,
+}
+GOALS = {  # of issue 5: decode, prefill of 512 tokens; tokens a second
+    "smollm2-135m": "1,500, 25,000",
+    "qwen2.5-0.5b": "1,300, 15,000",
+    "qwen3-0.6b": "1,000, 12,000",
+    "llama-3.2-1b": "1,200, 10,000",
+    "llama-3.2-3b": "600, 4,500",
+    "llama-3.1-8b": "400, 2,000",
 }
 INK, PALE, OURS, LIMIT, THEIRS = "#1f2430", "#d9dde3", "#0b6e5f", "#b45309", "#6b7280"
 
@@ -114,8 +124,40 @@ def by_position(runs: dict[str, Any]) -> str:
     return svg(760, top + height + 55, "Decoding by position, NVIDIA H200 in Chromium", parts)
 
 
+def table(runs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Markdown, a row a model; older results lack what a dash stands for."""
+    rows = [
+        "| model | decode, tok/s | prefill, tok/s | goal: decode, prefill | limit of decoding | first token, ms "
+        "| GPU time, µs a token | dispatches | share of a copy's bytes/s | Python, ms a token |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name in SHAPES:
+        if name in runs:
+            rows.append(f"| {' | '.join(_cells(name, runs[name]))} |")
+    return "\n".join(rows)
+
+
+def _cells(name: str, run: Mapping[str, Any]) -> list[str]:
+    step, first, python = (run.get(key) for key in ("step", "time_to_first_token_s", "python_ms_per_token"))
+    known = step if step and "missing" not in step else None
+    return [
+        name,
+        f"{run['decode_tokens_per_second']:,.0f}",
+        f"{run['prefill_tokens_per_second']:,.0f}",
+        GOALS.get(name, ""),
+        f"{limit(name):,.0f}",
+        f"{1000 * first:.1f}" if first else "–",
+        f"{1e6 * known['seconds']:,.0f}" if known else "–",
+        f"{known['dispatches']}" if known else "–",
+        f"{100 * known['bandwidth_share']:.0f} %" if known else "–",
+        f"{python:.3f}" if python is not None else "–",
+    ]
+
+
 def main() -> None:
-    runs = json.loads(RESULTS.read_text(encoding="utf-8"))["runs"]
+    results = Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS
+    runs = json.loads(results.read_text(encoding="utf-8"))["runs"]
+    print(table(runs))
     for name, picture in (("size", by_size(runs)), ("position", by_position(runs))):
         (ROOT / "docs" / "images" / f"speed-by-{name}.svg").write_text(picture, encoding="utf-8")
 

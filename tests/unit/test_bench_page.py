@@ -2,6 +2,7 @@
 
 import pytest
 
+from bench import plot
 from bench.page import SUITES, notes, suite, table
 from tools.shell import Failure
 
@@ -65,3 +66,15 @@ def test_the_notes_tell_what_only_some_runs_measure():
     assert lines[5] == "* visit 1: no timestamps"
     assert lines[6] == "* visit 1: weights in 0.50 s, 23 pipelines in 1.25 s, nothing of it kept before"
     assert lines[8].endswith("from storage at 800 of 1000 MB/s, 80 %")
+
+
+def test_the_documented_table_has_what_results_have():
+    step = {"seconds": 850e-6, "dispatches": 154, "bandwidth_share": 0.031}
+    old = {"decode_tokens_per_second": 1191.6, "prefill_tokens_per_second": 33123.4}
+    new = old | {"step": step, "time_to_first_token_s": 0.0153, "python_ms_per_token": 0.0712}
+    lines = plot.table({"llama-3.2-1b": old, "smollm2-135m": new, "smollm2-135m, sampled": new}).splitlines()
+    assert len(lines) == 4
+    limit = f"{plot.limit('smollm2-135m'):,.0f}"
+    assert lines[2] == f"| smollm2-135m | 1,192 | 33,123 | 1,500, 25,000 | {limit} | 15.3 | 850 | 154 | 3 % | 0.071 |"
+    assert lines[3].endswith("| – | – | – | – | – |")
+    assert len({line.count("|") for line in lines}) == 1
