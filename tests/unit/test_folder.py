@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -283,6 +284,18 @@ def test_an_unknown_token_is_one(token):
     found["model"]["unk_id"] = token
     with pytest.raises(CorruptModel, match="unknown token"):
         read_folder("folder", TokenizerFiles(json.dumps(found).encode()))
+
+
+def test_control_tokens_of_any_length_take_little_memory():
+    found = json.loads(original("byte level").to_str())
+    for token, length in enumerate((60_000, 500, 499), 5):
+        found["added_tokens"].append({"id": token, "content": f"<{'a' * length}>", "special": True})
+    files = TokenizerFiles(json.dumps(found).encode(), CONFIG)
+    tracemalloc.start()
+    opened = wait(open_dialogue("folder", files, open_tokenizer))
+    opened.chat_ids([{"role": "user", "content": "<" + "a" * 50_000}])
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("kind", BUILDERS)

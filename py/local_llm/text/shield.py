@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -33,8 +34,8 @@ class Shield:
         self._tokens = sorted(control, key=len, reverse=True)
         alternatives = "|".join(map(re.escape, self._tokens)) or "(?!)"
         self._whole = re.compile(f"(?=(?:{alternatives}))(.)", re.DOTALL)
-        self._begins = frozenset(token[:n] for token in self._tokens for n in range(1, len(token)))
-        self._tails = frozenset(token[n:] for token in self._tokens for n in range(len(token)))
+        self._ordered = sorted(self._tokens)
+        self._turned = sorted(token[::-1] for token in self._tokens)
         self._joined = "\0".join(self._tokens)
         self._longest = max(map(len, self._tokens), default=0)
 
@@ -67,15 +68,26 @@ class Shield:
     def _mark_end(self, core: str, mark: str) -> str:
         """Marks each tail that is a control token's beginning."""
         first = max(0, len(core) - self._longest)
-        cuts = [at + 1 for at in range(first, len(core)) if core[at:] in self._begins]
+        cuts = [at + 1 for at in range(first, len(core)) if self._begins(core[at:])]
         for cut in reversed(cuts):
             core = core[:cut] + mark + core[cut:]
         return core
 
     def _may_go_on(self, core: str) -> bool:
         """Whether core's start may complete a control token that the text before it has begun."""
-        heads = {core[:n] for n in range(1, min(self._longest, len(core) + 1))}
-        return not self._tails.isdisjoint(heads) or core in self._joined
+        heads = (core[:n] for n in range(1, min(self._longest, len(core) + 1)))
+        return core in self._joined or any(map(self._ends, heads))
+
+    def _begins(self, text: str) -> bool:
+        """Whether a control token begins with text and goes on."""
+        at = bisect_right(self._ordered, text)
+        return at < len(self._ordered) and self._ordered[at].startswith(text)
+
+    def _ends(self, text: str) -> bool:
+        """Whether a control token ends with text, or is text."""
+        turned = text[::-1]
+        at = bisect_left(self._turned, turned)
+        return at < len(self._turned) and self._turned[at].startswith(turned)
 
 
 def all_texts(value: Any) -> list[str]:

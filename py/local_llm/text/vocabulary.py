@@ -34,6 +34,7 @@ _ENDS = (
 )
 # What a person could forge a turn with counts as control, whatever the file says; of tools and thoughts a reader hears.
 _CONTROL_LIKE = re.compile(r"<\|(?!.*(?:tool|think)).*\|>|<(?:start|end)_of_turn>|<\|?turn\|?>|<｜.*｜>")
+_LONGEST = 512  # characters of a control token; real ones stay under 50
 _BYTE_NAME = re.compile("<0x[0-9A-Fa-f]{2}>")
 
 
@@ -126,10 +127,9 @@ def byte_types(tokens: Sequence[str], types: np.ndarray) -> np.ndarray:
 
 
 def control_tokens(tokens: Sequence[str], types: np.ndarray) -> dict[str, int]:
-    """Text → id of the control tokens; of equal texts the first id counts."""
+    """Text → id of the control tokens; of equal texts the first id counts. Endless ones are nobody's to write."""
     control = {tokens[token]: token for token in map(int, np.flatnonzero(types == CONTROL)[::-1])}
-    control.pop("", None)
-    return control
+    return {text: token for text, token in control.items() if 0 < len(text) <= _LONGEST}
 
 
 def ends_of(control: Mapping[str, int], named: Iterable[int | None]) -> frozenset[int]:
