@@ -15,7 +15,7 @@ from tests.model.golden import load_golden
 from tests.model.tiny import write_tiny_gguf
 from tests.reference.convert import write_converted
 
-FAMILIES = ["qwen2", "gemma2", "gemma3", "olmo2"]
+FAMILIES = ["qwen2", "gemma2", "gemma3"]
 PATTERN = [5, 9, 17, 33, 4, 21, 8, 60] * 4
 ODD = {"temperature": 3.0, "top_k": 4, "seed": 5}  # no text says what comes next
 
@@ -58,7 +58,6 @@ async def test_a_text_that_repeats_takes_fewer_steps_greedy_or_drawn(tiny):
     reply = await both(tiny, PATTERN, max_tokens=30)
     assert reply.tokens_per_step > 1.4
     await both(tiny, PATTERN, max_tokens=12, **ODD)
-    await both(tiny, PATTERN, max_tokens=12, temperature=0.7, seed=1)
 
 
 async def test_drafts_that_are_always_wrong(tiny, monkeypatch):

@@ -127,7 +127,8 @@ class Decoding:
         if not batch.drafted:
             self._pace.saw(seconds)
         elif self._drafts is not None:
-            self._drafts.speculation.seconds = smoothed(self._drafts.speculation.seconds, seconds)
+            speculation = self._drafts.speculation  # a first step that took long must not be the last
+            speculation.seconds = min(seconds, smoothed(speculation.seconds, seconds))
 
     def _look_ahead(self, ids: Sequence[int]) -> None:
         if self._drafts is None:
