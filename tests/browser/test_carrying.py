@@ -10,17 +10,16 @@ from tests.browser.test_store import CHUNK, DATA, RIG, WHOLE, faulty, file, tab
 __all__ = ["faulty", "file", "tab"]  # fixtures
 
 
-WITHOUT_OPFS = """
-import js
-from pyodide.code import run_js
-run_js("Object.defineProperty(navigator.storage, 'getDirectory', {{ value: undefined, configurable: true }})")
-try:
-{code}
-finally:
-    run_js("delete navigator.storage.getDirectory")
-    library.rest()
-found
-"""
+def without_opfs(page, code):
+    """The value of Python code in a page that has no private file system meanwhile."""
+    hidden = "Object.defineProperty(navigator.storage, 'getDirectory', { value: undefined, configurable: true })"
+    page.evaluate(f"() => void {hidden}")
+    try:
+        return python(page, code)
+    finally:
+        page.evaluate("() => { delete navigator.storage.getDirectory; }")
+
+
 INDEXED = f"""{RIG}
 import js
 from local_llm.browser.indexed import open_indexed
@@ -43,8 +42,7 @@ async def worked():
 
 
 def test_where_there_is_no_private_file_system_the_database_keeps_models(tab, file):
-    begun = (INDEXED % (file.url, file.sha256)).replace("library = Library", "import js\nlibrary = Library")
-    found = python(tab, begun + WITHOUT_OPFS.format(code="    found = await worked()"))
+    found = without_opfs(tab, INDEXED % (file.url, file.sha256) + "await worked()")
     whole = [file.sha256, WHOLE]
     assert found == [file.sha256, *whole, "indexeddb", *whole, [True], len(DATA), []]
     assert file.asked[1:] == [*file.asked[1:-1], f"bytes={3 * CHUNK}-{4 * CHUNK - 1}"]
@@ -53,8 +51,8 @@ def test_where_there_is_no_private_file_system_the_database_keeps_models(tab, fi
 
 def test_a_flipped_bit_on_the_way_to_the_database(tab, file):
     file.flips = 1
-    code = "    found = [await fetched(url, sha256), await kept(url), await fetched(url, sha256)]"
-    found, kept, again = python(tab, INDEXED % (file.url, file.sha256) + WITHOUT_OPFS.format(code=code))
+    code = "[await fetched(url, sha256), await kept(url), await fetched(url, sha256)]"
+    found, kept, again = without_opfs(tab, INDEXED % (file.url, file.sha256) + code)
     assert found.startswith("CorruptModel: ")
     assert kept in ([], [[0, len(DATA), False]])
     assert again == file.sha256
@@ -96,6 +94,36 @@ def test_a_model_goes_to_a_file_and_comes_back(browser, server, tmp_path):
     server.requests.clear()
     page.evaluate("() => llm.init('tiny')")
     assert [path for path, _ in server.requests if path != "/vault.js"] == []
+    context.close()
+
+
+def press(page, action):
+    page.locator(f"local-llm-widget [data-action='{action}']").first.evaluate("button => button.click()")
+
+
+def test_the_list_of_models_pins_saves_and_imports(browser, server, tmp_path):
+    serve_models(server, tmp_path)
+    context = browser.new_context()
+    page = context.new_page()
+    boot(page, server.url)
+    page.evaluate("async () => { await llm.loadCatalog('tiny/catalog.json'); await llm.init('tiny'); }")
+    page.evaluate("() => llm.unload()")
+    press(page, "pin-model")
+    page.wait_for_function("async () => (await llm.getStoredModels())[0].pinned")
+    press(page, "unpin-model")
+    page.wait_for_function("async () => !(await llm.getStoredModels())[0].pinned")
+    with page.expect_download() as saving:
+        press(page, "export-model")
+    saved = tmp_path / saving.value.suggested_filename
+    saving.value.save_as(saved)
+    assert saved.read_bytes() == server.files["/tiny/tiny.gguf"][1]
+    press(page, "delete-model")
+    page.wait_for_function("async () => !(await llm.getStoredModels()).length")
+    with page.expect_file_chooser() as choosing:
+        page.locator("local-llm-widget summary").first.click()
+        page.locator("local-llm-widget [data-action='import-model']").first.click()
+    choosing.value.set_files(saved)
+    page.wait_for_function("async () => (await llm.getStoredModels())[0]?.whole")
     context.close()
 
 

@@ -107,6 +107,26 @@ def test_the_plot_stays_in_its_frame():
     assert tags(View().render(replace(READY, speeds=(0.0, 0.0))), "polyline")
 
 
+def test_models_that_are_kept_can_be_pinned_and_saved():
+    row = ModelRow("a", "A", "F", cached=True, deletable=True, pinned=False)
+    half = replace(row, id="b", cached=False, pinned=True)
+    others = [replace(row, id="c", pinned=None), ModelRow("d", "D", "F", pinned=None)]
+    view = View().render(Snapshot(models=(row, half, *others)))
+    found = {
+        (one.attributes["data-action"], one.attributes["data-model"]): "disabled" in one.attributes
+        for action in ("pin-model", "unpin-model", "export-model")
+        for one in find_all(view, data_action=action)
+    }
+    assert found == {
+        ("pin-model", "a"): False,
+        ("unpin-model", "b"): False,
+        ("export-model", "a"): False,
+        ("export-model", "b"): True,
+    }
+    assert len(find_all(view, data_action="import-model")) == 1
+    assert find_all(View().render(Snapshot(models=tuple(others))), data_action="import-model") == []
+
+
 def test_a_row_tells_what_is_on_the_device_and_what_can_be_deleted():
     rows = (
         ModelRow("a", "Alpha", "One", cached=True, deletable=True),

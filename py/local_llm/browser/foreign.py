@@ -35,6 +35,16 @@ class ForeignService:
     async def delete_model(self, model: str | None) -> None:
         await self._api.deleteModel(model)
 
+    async def pin_model(self, model: str | None, pinned: bool = True) -> None:
+        await self._api.pinModel(model, pinned)
+
+    async def export_model(self, model: str | None) -> tuple[str, Any]:
+        made = await self._api.exportModel(model)
+        return str(made.name), made.blob
+
+    async def import_model(self, file: Any) -> None:
+        await self._api.importModel(file)
+
     async def retry(self) -> None:
         await (self._api.retry() if hasattr(self._api, "retry") else self._api.init())
 

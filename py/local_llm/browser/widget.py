@@ -18,6 +18,7 @@ from pyodide.ffi import JsProxy, create_proxy, to_js
 
 from local_llm.browser.face import camel
 from local_llm.browser.foreign import ForeignService
+from local_llm.browser.saving import ACTIONS, carry
 from local_llm.catalog import stem
 from local_llm.errors import LocalLLMError
 from local_llm.widget.actions import act
@@ -214,7 +215,8 @@ class Widgets:
 
     async def _acted(self, element: Any, action: str, model: str | None) -> None:
         controller = self._controller_of(element)
-        work = asyncio.ensure_future(act(self._service_of(element), action, model))
+        done = carry if action in ACTIONS else act
+        work = asyncio.ensure_future(done(self._service_of(element), action, model))
         await asyncio.sleep(0)
         controller.refresh()
         await work

@@ -20,6 +20,8 @@ class Service(Protocol):
 
     def delete_model(self, model: Any) -> Awaitable[None]: ...
 
+    def pin_model(self, model: Any, pinned: bool = True) -> Awaitable[None]: ...
+
     def retry(self) -> Awaitable[None]: ...
 
     def unload(self) -> Awaitable[None]: ...
@@ -36,6 +38,8 @@ async def act(service: Service, action: str, model: str | None = None) -> None:
         "load-model": lambda: service.init(model or None),
         "switch-model": lambda: service.switch_model(model),
         "delete-model": lambda: service.delete_model(model),  # offered for models that the service calls deletable
+        "pin-model": lambda: service.pin_model(model, True),
+        "unpin-model": lambda: service.pin_model(model, False),
         "retry": service.retry,
         "unload-model": service.unload,
         "stop-loading": service.unload,

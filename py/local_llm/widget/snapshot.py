@@ -16,7 +16,7 @@ class ModelRow:
     """One line of the model list. nbytes: the download, None where unknown; estimate: nbytes is a guess.
 
     cached: on this device, no download is needed. deletable: and the service can delete it. fits: the GPU's memory,
-    None where nobody knows.
+    None where nobody knows. pinned: it never gives way to others, None where the service does not say.
     """
 
     id: str
@@ -30,6 +30,7 @@ class ModelRow:
     reason: str = ""  # why it is not supported
     cached: bool = False
     deletable: bool = False
+    pinned: bool | None = None
     fits: bool | None = None
 
 
@@ -119,6 +120,7 @@ def _row(model: Mapping[str, Any]) -> ModelRow:
         reason=_text(model.get("reason")) or "",
         cached=model.get("cached") is True,
         deletable=model.get("deletable") is True,
+        pinned=pinned if isinstance(pinned := model.get("pinned"), bool) else None,
         fits=fits if isinstance(fits := model.get("fits"), bool) else None,
     )
 

@@ -171,7 +171,8 @@ class View:
             for family, rows in families.items()
         ]
         summary = h("summary", f"Available Models ({len(snapshot.models)})")
-        return h("details", summary, lists, part="models")
+        keeps = any(row.pinned is not None for row in snapshot.models)
+        return h("details", summary, lists, _import_button() if keeps else None, part="models")
 
     def row(self, row: ModelRow, snapshot: Snapshot) -> El:
         """One line of the model list."""
@@ -192,7 +193,7 @@ class View:
         )
         name = h("div", h("span", row.name), h("span", facts, class_="llm-quiet"))
         return h(
-            "li", name, button, _delete_button(row, bool(state)), key=row.id, aria_current="true" if state else None
+            "li", name, button, _kept_buttons(row, bool(state)), key=row.id, aria_current="true" if state else None
         )
 
     def announcement(self, snapshot: Snapshot) -> El | None:
@@ -213,20 +214,45 @@ def _face(control: Control) -> list[El | str]:
     ]
 
 
-def _delete_button(row: ModelRow, used: bool) -> El | None:
-    if not row.deletable:
-        return None
+def _import_button() -> El:
+    label = "Import a model from a file: it is kept on this device"
     return h(
         "button",
-        "Delete",
+        "Import a file",
         type="button",
-        data_action="delete-model",
-        data_model=row.id,
-        part="delete-button",
+        data_action="import-model",
+        part="import-button",
         class_="llm-button",
-        aria_label=f"Delete {row.name} from this device",
-        disabled=used,
-        key="delete",
+        aria_label=label,
+    )
+
+
+def _kept_buttons(row: ModelRow, used: bool) -> list[El]:
+    """What can be done with a model that is on this device."""
+    if not row.deletable:
+        return []
+    delete = _kept_button(row, "delete-model", "Delete", f"Delete {row.name} from this device", used)
+    if row.pinned is None:
+        return [delete]
+    pin = (
+        ("unpin-model", "Unpin", f"Let {row.name} give way") if row.pinned else ("pin-model", "Pin", f"Keep {row.name}")
+    )
+    save = _kept_button(row, "export-model", "Save", f"Save {row.name} to a file", not row.cached)
+    return [_kept_button(row, *pin), save, delete]
+
+
+def _kept_button(row: ModelRow, action: str, text: str, label: str, disabled: bool = False) -> El:
+    return h(
+        "button",
+        text,
+        type="button",
+        data_action=action,
+        data_model=row.id,
+        part=f"{action.removesuffix('-model')}-button",
+        class_="llm-button",
+        aria_label=label,
+        disabled=disabled,
+        key=action,
     )
 
 
