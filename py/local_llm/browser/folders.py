@@ -73,6 +73,9 @@ class Folder:
         data = await self.read(name)
         return None if data is None else js.Blob.new(js.Array.of(data))
 
+    def begin(self) -> None:
+        """Chunks are to be kept or taken soon."""
+
     def rest(self) -> None:
         """Nothing more is to be done soon."""
 

@@ -77,6 +77,7 @@ class Library:
         async with self._turn:
             if url in self._using:  # a file of a folder is looked for, then opened
                 return BrowserBlobs(bridge, self._using[url].chunks)
+            root.begin()
             held = [await self._lock(f"use:{name}", "shared")]
             try:
                 file = await file_of(root, name)

@@ -44,6 +44,9 @@ class OpfsFolder(Folder):
         handle = await self._handle.getDirectoryHandle(name, _options(create=True))
         return OpfsFolder(handle, f"{self._path}/{name}", self._worker)
 
+    def begin(self) -> None:
+        self._worker.begin()
+
     def rest(self) -> None:
         self._worker.rest()
 

@@ -114,13 +114,17 @@ class Shared:
 
     async def get(self) -> Vault | None:
         """None where the page may have no worker."""
+        return await asyncio.shield(self.begin())
+
+    def begin(self) -> asyncio.Task[Vault | None]:
+        """Open it, unless it is there or on its way."""
         if self._opening is not None and self._opening.done():
             vault = self._opening.result()
             if vault is not None and not vault.alive:
                 self._opening = None
         if self._opening is None:
             self._opening = asyncio.ensure_future(open_vault())
-        return await asyncio.shield(self._opening)
+        return self._opening
 
     def rest(self) -> None:
         """End the worker when it has done what it was asked."""
