@@ -110,7 +110,7 @@ class Shared:
 
     def __init__(self) -> None:
         self._opening: asyncio.Task[Vault | None] | None = None
-        self._retiring: asyncio.Task[None] | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
 
     async def get(self) -> Vault | None:
         """None where the page may have no worker."""
@@ -129,8 +129,17 @@ class Shared:
     def rest(self) -> None:
         """End the worker when it has done what it was asked."""
         opening, self._opening = self._opening, None
-        if opening is not None and opening.done() and (vault := opening.result()) is not None:
-            self._retiring = asyncio.ensure_future(vault.retire())
+        if opening is not None:
+            task = asyncio.ensure_future(_retired(opening))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+
+
+async def _retired(opening: asyncio.Task[Vault | None]) -> None:
+    """A worker that is perhaps still on its way is there, and has ended."""
+    vault = await opening
+    if vault is not None:
+        await vault.retire()
 
 
 class WholeDigest:
