@@ -150,3 +150,24 @@ async def test_software_adapters_have_no_steps_of_drafts(llm, tmp_path):
     await llm.init(str(write_tiny_gguf(tmp_path / "tiny.gguf", 5, types="Q8_0", context=96).path))
     assert llm._require().engine._speculation is None
     assert (await llm.complete([1, 2], max_tokens=3, speculative="always")).tokens_per_step == 1
+
+
+@pytest.mark.parametrize(
+    ("kernel", "right", "wrong"),
+    [
+        ("attention_few", "turned(head * WIDTH, i * 4, step.position + token)", "turned(head * WIDTH, i * 4, 0)"),
+        ("matvec_few_glu", "let sum = v[0] + v[1] +", "let sum = v[1] +"),
+    ],
+)
+async def test_an_adapter_that_computes_steps_of_drafts_wrong_gets_none(tiny, monkeypatch, kernel, right, wrong):
+    source = wgsl.source
+
+    def miscompiled(name, includes):
+        code = source(name, includes)
+        assert name != kernel or code.count(right) == 1
+        return code.replace(right, wrong) if name == kernel else code
+
+    monkeypatch.setattr(wgsl, "source", miscompiled)
+    reply = await both(tiny, PATTERN, max_tokens=10)
+    assert reply.tokens_per_step == 1
+    assert tiny._require().engine._speculation.agrees is False

@@ -140,7 +140,7 @@ class Decoding:
 
     def _wants_drafts(self, drafts: Drafts) -> bool:
         if drafts.always:
-            return True
+            return bool(drafts.speculation.agrees)
         expected = self._expected()
         pays = expected > 1 and drafts.speculation.pays(expected, self._pace.seconds, self._newest_drafted)
         return pays and drafts.speculation.ready(drafts.choice)

@@ -15,6 +15,7 @@ from local_llm.errors import LocalLLMError
 from local_llm.gpu.kernel import Call
 from local_llm.gpu.plan import Compiler
 from local_llm.gpu.ports import Handle
+from local_llm.models.agreement import few_agree
 from local_llm.models.few import few_head, few_layers, few_possible
 from local_llm.models.model import Model
 from local_llm.ops.attention import REACHES
@@ -33,6 +34,7 @@ class Speculation:
 
     def __init__(self, model: Model, sampler: SamplerBuffers, compiler: Compiler) -> None:
         self.seconds: float | None = None
+        self.agrees: bool | None = None  # whether this adapter computes such steps right, once that was tried
         self._model, self._sampler, self._compiler = model, sampler, compiler
         self._device = model.memory.device
         self._buffers: DraftBuffers = allocate_drafts(model.memory, sampler, model.context, TOKENS)
@@ -52,16 +54,18 @@ class Speculation:
         return expected > ratio * (END if drafting else BEGIN)
 
     async def prepare(self, choice: Choice) -> None:
-        """Compile what steps need, for positions of all reaches."""
+        """Compile what steps need, for positions of all reaches, and try the first time whether they are right."""
         calls = [call for reach in (0, *self._reaches()) for call in self._calls(choice, reach)]
         await self._compiler.prepare(calls)
+        if self.agrees is None:
+            self.agrees = await few_agree(self._model, TOKENS)
         self._compiled.add(choice)
 
     def ready(self, choice: Choice) -> bool:
         """Whether steps can be queued. Where not, their kernels are being compiled from now on."""
         if choice not in self._compiled and self._compiling is None:
             self._compiling = asyncio.ensure_future(self._prepare_quietly(choice))
-        return choice in self._compiled
+        return choice in self._compiled and bool(self.agrees)
 
     async def _prepare_quietly(self, choice: Choice) -> None:
         try:

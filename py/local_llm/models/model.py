@@ -142,7 +142,7 @@ def _allocate(
         heads=heads,
         caches=tuple(_cache(*each, config, memory) for each in zip(heads, config.attention, strict=True)),
         ropes=tuple(ropes[layer.rope] for layer in config.attention),
-        scratch=_scratch(config, max_chunk, memory),
+        scratch=scratch_of(config, max_chunk, memory),
         tokens=memory.create(4 * max_chunk, "tokens"),
         context=context,
         max_chunk=max_chunk,
@@ -187,7 +187,9 @@ def _cache(heads: Heads, layer: Attention, config: Config, memory: Memory) -> Ca
     return Cache(memory.create(nbytes, "kv cache"), memory.create(nbytes, "kv cache"))
 
 
-def _scratch(config: Config, chunk: int, memory: Memory) -> Scratch:
+def scratch_of(config: Config, chunk: int, memory: Memory) -> Scratch:
+    """Working buffers for steps of up to `chunk` tokens."""
+
     def floats(count: int) -> Buffer:
         return memory.create(4 * chunk * count, "scratch")
 
