@@ -104,6 +104,6 @@ async def test_the_quantization_is_restored(tmp_path, asked, bits):
     await first.close()
     again = bench.service()
     await again.init(**asked)
-    assert again._loaded.origin.quantize == bits
+    assert again._require().origin.quantize == bits
     await again.init("other")
-    assert (again._loaded.origin.quantize, again.settings.settings.quantize) == (None, None)
+    assert (again._require().origin.quantize, again.settings.settings.quantize) == (None, None)
