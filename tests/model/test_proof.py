@@ -88,7 +88,7 @@ async def test_a_sound_adapter_has_nothing_wrong(model):
     names = case_names(model, counts)
     assert {name.split()[0] for name in names} == set(KINDS)
     parts = {name.rpartition("=")[2] for name in names if name.startswith("attention_step")}
-    assert parts == {"1", "4"}
+    assert parts == {"1", "2"}
     assert len([name for name in names if "parted_input" in name]) == 1
     before = model.memory.nbytes
     assert await wrong_kernels(model, counts) == []
