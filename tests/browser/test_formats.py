@@ -233,7 +233,8 @@ def test_floats_are_quantized_while_loading(page, tiny, bits, least):
         return [got, llm.getStatus().gpuBytes, text];
     }"""
     got, held, _ = page.evaluate(code, [IDS, bits])
-    whole = page.evaluate("async () => { await llm.init('formats/st/'); return llm.getStatus().gpuBytes; }")
+    plain = "await llm.init('formats/st/', { quantize: 0 }); return llm.getStatus().gpuBytes;"
+    whole = page.evaluate(f"async () => {{ {plain} }}")
     assert held < whole
     assert least < np.corrcoef(array(got).ravel(), tiny[1]["st"].ravel())[0, 1] < 0.99999
 
