@@ -101,7 +101,7 @@ fn attention_step(
   let sharers = params.heads / params.kv_heads;
   let span = span_of(step.position, head / sharers, group.y, groups.y);
   if (NORM > 0) {
-    factors = norm_factors(head, head / sharers, lane);
+    factors = norm_factors(0, head, head / sharers, lane);
   }
   prepare(head, head / sharers, lane);
   workgroupBarrier();

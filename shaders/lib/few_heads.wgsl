@@ -1,9 +1,8 @@
 // One q head of a token, and the k and v heads of it and of those before it in this step, normed as in normed_heads and
 // rotated. Uses qkv, gains, params, WIDTH, COLUMNS, LANES and the workgroup's pool, query, new_k and new_v.
 
+//#include head_norms
 //#include rope
-
-override NORM: u32 = 0;
 
 const MOST = 8u; // tokens
 
@@ -16,51 +15,10 @@ fn token_start(token: u32) -> u32 {
   return token * (params.heads + 2 * params.kv_heads) * WIDTH;
 }
 
-fn norm_factors(start: u32, head: u32, kv_head: u32, lane: u32) -> vec2<f32> {
-  let first = start + select(vec2(head, params.heads + kv_head), vec2(0, params.heads), NORM == 2) * WIDTH;
-  let count = select(vec2(1u), vec2(params.heads, params.kv_heads), NORM == 2) * WIDTH;
-  var sums = vec2<f32>();
-  if (NORM == 1) { // a head by 16 lanes
-    let head_start = select(first.y, first.x, lane < 16);
-    for (var e = 0u; e < WIDTH; e += 16) {
-      let value = select(0.0, qkv[head_start + e + lane % 16], e + lane % 16 < WIDTH);
-      sums += vec2(value * value);
-    }
-    sums *= select(vec2(0.0, 1.0), vec2(1.0, 0.0), lane < 16);
-    if (lane < 32) {
-      pool[lane] = vec4(sums, 0, 0);
-    }
-    workgroupBarrier();
-    sums = vec2<f32>();
-    for (var i = 0u; i < 32; i++) {
-      sums += pool[i].xy;
-    }
-  } else {
-    for (var i = lane; i < count.x; i += LANES) {
-      let both = vec2(qkv[first.x + i], select(0.0, qkv[first.y + i], i < count.y));
-      sums += both * both;
-    }
-    pool[lane] = vec4(sums, 0, 0);
-    workgroupBarrier();
-    if (lane < 16) {
-      for (var other = 16u; other < LANES; other += 16) {
-        sums += pool[lane + other].xy;
-      }
-      pool[lane] = vec4(sums, 0, 0);
-    }
-    workgroupBarrier();
-    sums = vec2<f32>();
-    for (var i = 0u; i < 16; i++) {
-      sums += pool[i].xy;
-    }
-  }
-  workgroupBarrier(); // before the next token's
-  return inverseSqrt(sums / vec2<f32>(count) + params.eps);
-}
-
 fn norm_tokens(last: u32, head: u32, kv_head: u32, lane: u32) {
   for (var t = 0u; t <= last; t++) {
     let factors = norm_factors(token_start(t), head, kv_head, lane);
+    workgroupBarrier(); // before the next token's
     q_factor = factors.x; // the last one's stays
     k_factors[t] = factors.y;
   }
