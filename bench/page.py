@@ -157,6 +157,15 @@ def commit() -> str:
     return said.stdout.strip() or "unknown"
 
 
+def keep(stem: Path, facts: Mapping[str, Any], text: str) -> None:
+    """Write STEM.json and STEM.md, and say so."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    stem.with_suffix(".json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    stem.with_suffix(".md").write_text(text, encoding="utf-8")
+    print(text)
+    say(f"  every run is in {stem.with_suffix('.json')}")
+
+
 def main() -> None:
     p = argparse.ArgumentParser(prog="build.py bench", description=(__doc__ or "").splitlines()[0])
     p.add_argument("--suite", choices=SUITES, default="decode")
@@ -183,12 +192,7 @@ def main() -> None:
         "suite": arguments.suite,
         "results": results,
     }
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    stem = arguments.out / f"{arguments.suite}-{now:%Y%m%d-%H%M%S}"
-    stem.with_suffix(".json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    stem.with_suffix(".md").write_text(text, encoding="utf-8")
-    print(text)
-    say(f"  every run is in {stem.with_suffix('.json')}")
+    keep(arguments.out / f"{arguments.suite}-{now:%Y%m%d-%H%M%S}", facts, text)
 
 
 if __name__ == "__main__":

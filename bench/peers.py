@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from bench import make_onnx
-from bench.page import commit, median, shown_by
+from bench.page import commit, keep, median, shown_by
 from tools import assets
 from tools.chromium import ADAPTERS, has_gpu
 from tools.demo import Spec, open_page
@@ -147,12 +147,7 @@ def main() -> None:
     heading = f"peers: {facts['model']}, {facts['browser']}, {result['cores']} cores, commit {facts['commit']}; "
     heading += f"{result['prompt_tokens']} prompt tokens, {result['new_tokens']} new"
     text = f"{heading}\n\n{table(result['engines'])}\n"
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    stem = arguments.out / f"peers-{now:%Y%m%d-%H%M%S}"
-    stem.with_suffix(".json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    stem.with_suffix(".md").write_text(text, encoding="utf-8")
-    print(text)
-    say(f"  every run is in {stem.with_suffix('.json')}")
+    keep(arguments.out / f"peers-{now:%Y%m%d-%H%M%S}", facts, text)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import js
@@ -10,7 +11,7 @@ from local_llm.browser.vault import WholeDigest
 from local_llm.errors import StorageFull
 
 
-class Folder:
+class Folder(ABC):
     """One folder. A chunk that was cut short or has changed does not fit its name.
 
     Here chunks are digested by the page; a host of files that can do better overrides that.
@@ -18,31 +19,31 @@ class Folder:
 
     kind = ""  # of the storage, as gpu.ports.Storage.room tells it
 
+    @abstractmethod
     async def folder(self, name: str) -> Folder:
         """The folder `name` in this one; made where it is missing."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def names(self) -> list[str]:
         """Of the files and folders in it."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def read(self, name: str) -> Any | None:
         """A file's bytes as a Uint8Array; None where there is no such file, or it cannot be read."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def write(self, name: str, data: Any) -> None:
         """Write a file: a text or a Uint8Array. It takes its place when all of it is written. Raises StorageFull.
 
         Who is cancelled here does not wait, but the file is written.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def remove(self, name: str) -> None:
         """A file, or a folder with all that is in it. Nothing happens where there is none.
 
         Raises Busy where something goes on writing in it.
         """
-        raise NotImplementedError
 
     async def keep(self, number: int, data: Any) -> tuple[str, Any]:
         """Write a chunk; (its name, its bytes, perhaps as another array: `data` is given away). Raises StorageFull.
@@ -74,10 +75,12 @@ class Folder:
         return None if data is None else js.Blob.new(js.Array.of(data))
 
     def begin(self) -> None:
-        """Chunks are to be kept or taken soon."""
+        """Chunks are to be kept or taken soon; here nothing is to be prepared for that."""
+        return
 
     def rest(self) -> None:
-        """Nothing more is to be done soon."""
+        """Nothing more is to be done soon; here nothing is held for that."""
+        return
 
 
 async def sha256(data: Any) -> str:
