@@ -102,10 +102,10 @@ async def test_input_in_parts(device, parts):
 async def test_large_matrices_share_what_is_read_and_workgroup_memory_limits_how_many(device):
     with workbench(device, software=False, workgroup_bytes=32768) as b:
         weight = await b.weight("q8_0", np.zeros((4096, 2176), np.uint8), 2048)
-        assert few.tokens_each(b.shared.caps, weight, 4) == 4
-        assert few.tokens_each(b.shared.caps, weight, 2) == 2
-        assert few.tokens_each(replace(b.shared.caps, workgroup_bytes=16384), weight, 4) == 2
-        assert few.tokens_each(b.shared.caps, replace(weight, parts=()), 4) == 1
+        assert few.tokens_each(b.shared, weight, 4) == 4
+        assert few.tokens_each(b.shared, weight, 2) == 2
+        assert few.tokens_each(b.limited(workgroup_bytes=16384).shared, weight, 4) == 2
+        assert few.tokens_each(b.shared, replace(weight, parts=()), 4) == 1
 
 
 async def attend(device, shape: Heads, position: int, reach: int = 0, tokens: int = 4, count: int = 4):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from local_llm.ops import linear as products
+from local_llm.ops import variants
 from local_llm.ops.linear import matmul
 from local_llm.ops.weight import FORMATS
 from tests.kernels.workbench import workbench
@@ -83,8 +83,8 @@ async def test_bias_or_add(device, software):
 @pytest.mark.parametrize("lanes", [64, 128])
 @pytest.mark.parametrize("format", ["q4_0", "q8_0", "f32"])
 async def test_large_tiles(device, monkeypatch, format, lanes):
-    monkeypatch.setattr(products, "ENOUGH_WORKGROUPS", 0)
-    monkeypatch.setattr(products, "MANY_ROWS", 0 if lanes == 128 else 1 << 30)
+    monkeypatch.setattr(variants, "ENOUGH_WORKGROUPS", 0)
+    monkeypatch.setattr(variants, "MANY_ROWS", 0 if lanes == 128 else 1 << 30)
     with workbench(device, software=False) as bench:
         await check(bench, format, 130, 150, 96, bias=True, add=True, offset=3, after=2)
         await check(bench, format, 33, 49, 64, recorded=200)

@@ -16,7 +16,6 @@ from local_llm.gpu.plan import Compiler
 from local_llm.models.few import few_layers
 from local_llm.models.model import Model, scratch_of
 from local_llm.ops.attention import REACHES, Cache, cache_bytes
-from local_llm.ops.shared import Shared
 
 SLOTS = 64  # positions of the caches here
 CHUNK = 64  # tokens of the working buffers here: enough for what attention leaves in parts
@@ -40,7 +39,7 @@ def _apart(model: Model, memory: Memory) -> Model:
     return replace(
         model,
         memory=memory,
-        shared=Shared(model.shared.caps, memory.create(16, "proof"), memory.create(16, "proof")),
+        shared=replace(model.shared, step=memory.create(16, "proof"), dummy=memory.create(16, "proof")),
         heads=heads,
         caches=tuple(Cache(memory.create(size, "proof"), memory.create(size, "proof")) for size in sizes),
         scratch=scratch_of(model.config, CHUNK, memory),

@@ -8,22 +8,23 @@ from __future__ import annotations
 from local_llm.gpu.kernel import Call, Kernel, pack, spread
 from local_llm.gpu.memory import Buffer
 from local_llm.gpu.ports import Caps
-from local_llm.ops.linear import Parts, Variant, is_gelu, matvec_variant
+from local_llm.ops.linear import Parts, is_gelu
 from local_llm.ops.shared import Shared
+from local_llm.ops.variants import Variant, matvec_variant
 from local_llm.ops.weight import Weight
 
 SMALL = 4 << 20  # bytes of a matrix that a GPU's cache gives several workgroups
 
 
-def tokens_each(caps: Caps, weight: Weight, tokens: int, most: int | None = None) -> int:
+def tokens_each(s: Shared, weight: Weight, tokens: int, most: int | None = None, pairs: bool = False) -> int:
     """How many of the step's tokens one workgroup takes: those of a large matrix read a weight once for several.
 
-    most: so many where they fit.
+    most: so many where they fit. pairs: as of matvec_variant.
     """
-    variant = matvec_variant(caps, weight)
+    variant = matvec_variant(s, weight, pairs)
     nbytes = sum(part.quants.nbytes + part.scales.nbytes for part in weight.parts)
     most = most or (1 if nbytes <= SMALL else min(tokens, 4))
-    while most > 1 and not _fits(caps, variant, most):
+    while most > 1 and not _fits(s.caps, variant, most):
         most //= 2
     return most
 
@@ -60,7 +61,7 @@ def matvec_few(
 
     parts: of `parts_for`, where x is what `attention_few` leaves. each: as `most` of tokens_each.
     """
-    variant, each = matvec_variant(s.caps, weight), tokens_each(s.caps, weight, tokens, each)
+    variant, each = matvec_variant(s, weight), tokens_each(s, weight, tokens, each)
     joined = {"PARTS": parts.count, "VECTORS": parts.width // 4} if parts else {}
     kernel = Kernel.of(
         "matvec_few",
@@ -96,7 +97,7 @@ def matvec_few_glu(
 ) -> list[Call]:
     """y[t] = act(W[:F] norm(x[t])) ⊙ (W[F:] norm(x[t])) as `matvec_glu`; y [tokens, F], W [2F, K] in one part."""
     (part,) = weight.parts
-    variant, each = matvec_variant(s.caps, weight, pairs=True), tokens_each(s.caps, weight, tokens, each)
+    variant, each = matvec_variant(s, weight, True), tokens_each(s, weight, tokens, each, True)
     constants = {"NORM": norm is not None, "GELU": is_gelu(activation), "TOKENS": each, **variant.constants}
     kernel = Kernel.of("matvec_few_glu", {"weight": weight.format}, **constants)
     rows = weight.rows // 2

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from local_llm.errors import InvalidRequest
 from local_llm.gpu.kernel import Call, Kernel, pack, spread
 from local_llm.gpu.memory import Buffer
-from local_llm.gpu.ports import Caps
 from local_llm.ops.shared import Shared
-from local_llm.ops.weight import BLOCK, Weight
+from local_llm.ops.variants import matmul_variant, matvec_variant
+from local_llm.ops.weight import Weight
 
-ENOUGH_WORKGROUPS = 256
-MANY_ROWS = 8192
 ACTIVATIONS = ("silu", "gelu")
 
 
@@ -23,54 +20,6 @@ class Parts:
 
     count: int
     width: int
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Which of a kernel's files runs, with which constants, and how many rows of W one workgroup takes."""
-
-    suffix: str
-    constants: Mapping[str, int]
-    rows: int
-
-
-def _serial(weight: Weight, most_rows: int) -> Variant:
-    # Measured on SwiftShader, see docs/log.md: every load costs some 60 cycles and a barrier thousands, so one lane
-    # reads x once for many rows; small matrices need fewer, to have work for all cores.
-    rows = most_rows if weight.rows >= 2048 else 16
-    return Variant("_serial", {"LANES": 4, "ROWS": rows, "ALIGNED": weight.cols % BLOCK == 0}, 4 * rows)
-
-
-def matvec_variant(caps: Caps, weight: Weight, pairs: bool = False) -> Variant:
-    """For matvec, and with pairs (of a gate and an up) for matvec_glu."""
-    if caps.software:
-        return _serial(weight, 32)
-    # Measured on an H200, see docs/log.md: long matrices have rows to spare, so that a lane shares x among four; short
-    # ones need many lanes a row, best of all one for each block.
-    blocks, rows = weight.blocks, weight.rows
-    if blocks <= 48 and rows < 2 * MANY_ROWS:
-        lanes, each = max(16, -(-blocks // 4) * 4), 4 if rows >= MANY_ROWS else 2 if rows >= 2048 or pairs else 1
-        teams = 8 if each == 1 and lanes <= 32 else 4
-    elif rows >= MANY_ROWS:
-        lanes, teams, each = (8, 16, 2) if blocks < 32 else (16, 8, 4)
-    elif blocks < 192 and (blocks < 128 or rows >= 2048):
-        lanes, teams, each = 32, 4, 4 if rows >= 4096 else 2
-    else:
-        lanes, teams, each = 64, 4, 4 if rows >= 4096 else 2
-    return Variant("", {"LANES": lanes, "TEAMS": teams, "ROWS": each}, teams * each)
-
-
-def matmul_variant(caps: Caps, weight: Weight, tokens: int) -> tuple[Variant, int]:
-    """Also how many tokens one workgroup takes."""
-    if caps.software:
-        return _serial(weight, 16), 4
-    aligned = {"ALIGNED": weight.cols % BLOCK == 0}
-    # Measured on an H200, see docs/log.md: large tiles where enough workgroups are left to fill a GPU.
-    if -(-weight.rows // 64) * -(-tokens // 64) < ENOUGH_WORKGROUPS:
-        return Variant("", aligned, 64), 32
-    largest = (weight.rows >= MANY_ROWS or weight.cols >= 12288) and caps.workgroup_bytes >= 24 << 10
-    lanes = 128 if largest else 64
-    return Variant("_large", {"LANES": lanes, **aligned}, lanes), 64
 
 
 def is_gelu(activation: str) -> bool:
@@ -98,7 +47,7 @@ def matvec(
 
     bias: f32, that of row n at bias_offset + n. parts: of `parts_for`, where x is what `rope_attention` leaves.
     """
-    variant = matvec_variant(s.caps, weight)
+    variant = matvec_variant(s, weight)
     joined = {"PARTS": parts.count, "VECTORS": parts.width // 4} if parts else {}
     kernel = Kernel.of(
         "matvec" + variant.suffix,
@@ -131,7 +80,7 @@ def matvec_glu(
     activation: str = "silu",
 ) -> list[Call]:
     """y = act(W[:F] norm(x)) ⊙ (W[F:] norm(x)) for f32 x [K], y [F], W [2F, K]."""
-    variant = matvec_variant(s.caps, weight, pairs=True)
+    variant = matvec_variant(s, weight, pairs=True)
     width = weight.rows // 2
     calls = []
     for quants, scales, stage, first, rows, gate, up in _glu_pieces(weight, width):
@@ -182,7 +131,7 @@ def matmul(
 
     bias: f32, that of row n at bias_offset + n.
     """
-    variant, tile_tokens = matmul_variant(s.caps, weight, tokens)
+    variant, tile_tokens = matmul_variant(s, weight, tokens)
     kernel = Kernel.of(
         "matmul" + variant.suffix,
         {"weight": weight.format},
