@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from local_llm.errors import LocalLLMError
 
 CONSTANT = 12 << 20  # bytes beside those of the files: the tokenizer's tables, jinja2's compiler
+BESIDE = 96 << 20  # bytes that any file, however large, may take beside its own: docs/architecture.md
 SLOW = 5.0  # seconds of a processor for one of them; some hundredths are usual
 SOAK_SECONDS = 1800  # of all fuzzing tests together; LOCAL_LLM_FUZZ_SECONDS says otherwise
 
@@ -63,8 +65,11 @@ def explore(request: Any, examples: int, strategy: Any, one: Callable[[Any], Non
 
 
 @contextmanager
-def bounded(nbytes: int) -> Iterator[None]:
-    """What is done in here ends well or in a typed error, soon, with so many more bytes at the most."""
+def bounded(nbytes: int, of: type[LocalLLMError] | None = None) -> Iterator[None]:
+    """What is done in here ends well or in a typed error, soon, with so many more bytes at the most.
+
+    of: the error that it must end in.
+    """
 
     def hung(number: int, frame: Any) -> None:
         raise Hung(f"still at it after {SLOW} seconds")
@@ -73,7 +78,7 @@ def bounded(nbytes: int) -> Iterator[None]:
     signal.setitimer(signal.ITIMER_PROF, SLOW)
     tracemalloc.start()
     try:
-        with suppress(LocalLLMError):
+        with pytest.raises(of) if of else suppress(LocalLLMError):
             yield
         peak = tracemalloc.get_traced_memory()[1]
         assert peak < nbytes, f"{peak} bytes at once; {nbytes} were allowed"

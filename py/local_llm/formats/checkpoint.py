@@ -13,6 +13,8 @@ from typing import Any
 
 from local_llm.formats.quant import TensorType
 
+MOST_TENSORS = 1 << 15  # of one model; real ones have some thousands
+
 
 @dataclass(frozen=True)
 class Tensor:

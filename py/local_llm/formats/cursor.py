@@ -8,6 +8,8 @@ from local_llm.errors import CorruptModel
 
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
+_TEXTS = 4 << 20  # bytes of names and single texts in one head; as Python's strings they may take four times as much
+_INNER = 4096  # arrays inside arrays; each is a numpy array of its own, however short
 
 
 class Short(Exception):
@@ -34,6 +36,7 @@ class Cursor:
         self.size = size
         self.data = bytearray()
         self.at = 0
+        self.spent = (0, 0)  # bytes of texts, arrays inside arrays
         self._limit = limit
 
     def extend(self, more: bytes) -> None:
@@ -85,15 +88,32 @@ class Cursor:
         """A u64 that counts things of at least `smallest` bytes each, which must fit into the rest of the file."""
         at = self.at
         value = self.u64(f"the number of {what}")
-        room = (self.size - self.at) // smallest
+        room = max(min(self.size, self._limit) - self.at, 0) // smallest
         if value > room:
             raise self.corrupt(at, f"at most {room} {what} in the file's remaining bytes", str(value))
         return value
 
+    def text(self, what: str) -> bytes:
+        """A length and that many bytes."""
+        at = self.at
+        raw = bytes(self.take(self.u64(f"the length of {what}"), what))
+        texts, inner = self.spent
+        if texts + len(raw) > _TEXTS:
+            raise self.corrupt(at, f"at most {_TEXTS} bytes of names and texts", f"more, with {what}")
+        self.spent = (texts + len(raw), inner)
+        return raw
+
+    def inner(self, count: int, key: str) -> None:
+        """So many arrays come inside another."""
+        texts, inner = self.spent
+        if inner + count > _INNER:
+            raise self.corrupt(self.at, f"at most {_INNER} arrays inside arrays", f"{count} more in {shown(key)}")
+        self.spent = (texts, inner + count)
+
     def string(self, what: str) -> str:
         """A length and that many bytes of UTF-8, which must not be empty."""
         at = self.at
-        raw = bytes(self.take(self.u64(f"the length of {what}"), what))
+        raw = self.text(what)
         try:
             text = raw.decode("utf-8")
         except UnicodeDecodeError:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 from local_llm.errors import UnsupportedModel
-from local_llm.formats.checkpoint import Checkpoint, Tensor
+from local_llm.formats.checkpoint import MOST_TENSORS, Checkpoint, Tensor
 from local_llm.formats.cursor import Cursor, Short, shown
 from local_llm.formats.quant import BY_CODE, SUPPORTED_FORMATS, TensorType
 from local_llm.formats.values import read_value
@@ -22,7 +22,8 @@ from local_llm.gpu.ports import Blobs
 T = TypeVar("T")
 
 _FIRST_READ = 2 << 20  # holds the whole head of a model with 49k tokens
-_HEAD_LIMIT = 64 << 20  # real heads stay under 16 MiB; more would only serve to fill memory
+_HEAD_LIMIT = 32 << 20  # real heads stay under 16 MiB; more would only serve to fill memory
+_MOST_ENTRIES = 1 << 16
 _MAX_DIMS = 4
 _SMALLEST_ENTRY = 8 + 1 + 4 + 1  # key length, key, type, value
 _SMALLEST_TENSOR = 8 + 1 + 4 + 8 + 4 + 8  # name length, name, dims, one dim, type, offset
@@ -67,11 +68,11 @@ async def read_gguf(blobs: Blobs) -> GGUF:
 async def _grown(head: Cursor, blobs: Blobs, parse: Callable[[Cursor], T]) -> T:
     """parse(head), reading on from the file whenever the bytes at hand run out. Nothing is read twice."""
     while True:
-        at = head.at
+        at, spent = head.at, head.spent
         try:
             return parse(head)
         except Short as short:
-            head.at = at
+            head.at, head.spent = at, spent
             have = len(head.data)
             stop = min(max(short.stop, 2 * have, _FIRST_READ), head.size)
             head.extend(await blobs.read(have, stop))
@@ -94,6 +95,9 @@ def _read_counts(head: Cursor) -> tuple[int, int, int]:
         )
     tensors = head.count("tensors", _SMALLEST_TENSOR)
     entries = head.count("metadata entries", _SMALLEST_ENTRY)
+    for what, count, most in (("tensors", tensors, MOST_TENSORS), ("metadata entries", entries, _MOST_ENTRIES)):
+        if count > most:
+            raise head.corrupt(8, f"at most {most} {what}", str(count))
     return version, tensors, entries
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from local_llm.errors import CorruptModel, DownloadFailed, UnsupportedModel
-from local_llm.formats.checkpoint import Checkpoint, Tensor
+from local_llm.formats.checkpoint import MOST_TENSORS, Checkpoint, Tensor
 from local_llm.formats.cursor import shown
 from local_llm.formats.files import Folder, JoinedBlobs
 from local_llm.formats.json_file import LIMIT, Entry, read_object, wrong
@@ -23,6 +23,7 @@ INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 POOLING = "1_Pooling/config.json"
 _MOST_FILES = 1000
+_MOST_TEMPLATE = 1 << 20  # bytes of a chat template; real ones stay under 30 KB
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,11 @@ async def _read_shards(folder: Folder, index: Blobs) -> tuple[dict[str, Tensor],
         raise wrong(index.name, "weight_map", f"tensors in 1 to {_MOST_FILES} files", len(names))
     files = [await folder.open(name) for name in names]
     blobs = JoinedBlobs(folder.name, files)
-    heads = {name: await read_safetensors(file) for name, file in zip(names, files, strict=True)}
+    heads: dict[str, dict[str, Tensor]] = {}
+    for name, file in zip(names, files, strict=True):
+        heads[name] = await read_safetensors(file)
+        if sum(map(len, heads.values())) > MOST_TENSORS:
+            raise wrong(folder.name, "its files", f"{MOST_TENSORS} tensors at the most", f"more, up to {name}")
     bases = dict(zip(names, blobs.starts, strict=True))
     tensors: dict[str, Tensor] = {}
     for name, file in places.values.items():
@@ -114,6 +119,8 @@ async def read_texts(folder: Folder, stop_ids: tuple[int, ...], conversation: An
     if tokenizer.size > LIMIT:
         raise CorruptModel(f"{tokenizer.name}: expected at most {LIMIT} bytes, found {tokenizer.size}.")
     template = await folder.find("chat_template.jinja")
+    if template and template.size > _MOST_TEMPLATE:
+        raise CorruptModel(f"{template.name}: expected at most {_MOST_TEMPLATE} bytes, found {template.size}.")
     return Texts(
         tokenizer=await tokenizer.read(0, tokenizer.size),
         config=await _optional_object(folder, "tokenizer_config.json"),

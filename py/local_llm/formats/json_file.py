@@ -11,6 +11,9 @@ from local_llm.formats.cursor import shown
 from local_llm.gpu.ports import Blobs
 
 LIMIT = 64 << 20  # bytes; real ones stay under 40 MB
+_ROOM = 64 << 20  # bytes that Python's objects may take beside those of the file
+# What each such character may bring along at the most: the objects themselves, lists and tables that grow, `Entry`.
+_COSTS = {b"{": 700, b"[": 100, b",": 48, b":": 160, b'"': 32}
 
 
 def wrong(name: str, place: str, expected: str, found: object) -> CorruptModel:
@@ -31,6 +34,7 @@ def parse_object(name: str, raw: bytes) -> dict[str, Any]:
             raise ValueError("a key is there twice")
         return found
 
+    check_size(name, raw)
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
@@ -40,6 +44,21 @@ def parse_object(name: str, raw: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise wrong(name, "the whole", "an object", value)
     return value
+
+
+def check_size(name: str, raw: bytes) -> None:
+    """Raises CorruptModel where the values in raw could take much more memory than raw does.
+
+    Told from the characters that make values, before any is made: `[]` is two bytes, and as a list 56.
+    """
+    width = 1 if raw.isascii() else 4  # bytes a character, where one of them is far up
+    wanted = 2 * width * len(raw) + sum(cost * raw.count(mark) for mark, cost in _COSTS.items())
+    if wanted > len(raw) + _ROOM:
+        raise CorruptModel(
+            f"{name}: expected JSON whose values take at most {_ROOM >> 20} MiB beside its own {len(raw)} bytes, "
+            f"found {sum(map(raw.count, _COSTS))} brackets, commas, colons and quotes, which may take {wanted >> 20}.",
+            remedy="Use another copy of the model: real files have far fewer values.",
+        )
 
 
 async def read_object(blobs: Blobs) -> dict[str, Any]:

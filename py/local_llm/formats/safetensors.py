@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from local_llm.errors import CorruptModel
-from local_llm.formats.checkpoint import Tensor
+from local_llm.formats.checkpoint import MOST_TENSORS, Tensor
 from local_llm.formats.cursor import shown
 from local_llm.formats.json_file import LIMIT, Entry, parse_object, wrong
 from local_llm.formats.quant import BY_NAME, TensorType
@@ -41,6 +41,8 @@ async def read_safetensors(blobs: Blobs) -> dict[str, Tensor]:
         )
     head = parse_object(blobs.name, await blobs.read(8, 8 + length))
     head.pop("__metadata__", None)
+    if len(head) > MOST_TENSORS:
+        raise wrong(blobs.name, "the head", f"{MOST_TENSORS} tensors at the most", len(head))
     tensors = {name: _tensor(blobs, name, entry, 8 + length) for name, entry in head.items()}
     _check_overlaps(blobs.name, tensors)
     return tensors

@@ -3,47 +3,19 @@
 from __future__ import annotations
 
 import struct
-from array import array
-from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from local_llm.formats.cursor import Cursor, shown
+from local_llm.formats.strings import HEADER, Strings, walk
 
 _NUMBERS = {0: "B", 1: "b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 10: "<Q", 11: "<q", 12: "<d"}
 _BOOL, _STRING, _ARRAY = 7, 8, 9
 _SMALLEST = {_STRING: 8, _ARRAY: 12}  # an empty text's length; an empty array's type and count
 _MAX_DEPTH = 4
-_LENGTH = struct.Struct("<Q")
-
-
-class Strings(Sequence[str]):
-    """An array of texts, kept as the file's bytes and decoded one by one: a vocabulary costs little until it is read.
-
-    Bytes that are not UTF-8 read as U+FFFD.
-    """
-
-    def __init__(self, raw: bytes, stops: array[int]) -> None:
-        self._raw = raw  # for each text 8 bytes of length, then the text
-        self._stops = stops
-
-    def __len__(self) -> int:
-        return len(self._stops)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if index < 0:
-            index += len(self)
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        start = self._stops[index - 1] if index else 0
-        return self._raw[start + 8 : self._stops[index]].decode("utf-8", "replace")
+_MOST_TEXTS = 1 << 21  # of one array; the largest vocabularies have a quarter of that in merges
+_HEADER = struct.Struct("<Q")
 
 
 def read_value(head: Cursor, kind: int, key: str, depth: int = 0) -> Any:
@@ -58,7 +30,7 @@ def read_value(head: Cursor, kind: int, key: str, depth: int = 0) -> Any:
             raise head.corrupt(at, f"0 or 1 for {shown(key)}", str(value))
         return value == 1
     if kind == _STRING:
-        return bytes(head.take(head.u64(f"the length of {shown(key)}"), shown(key))).decode("utf-8", "replace")
+        return head.text(shown(key)).decode("utf-8", "replace")
     if kind == _ARRAY:
         return _read_array(head, key, depth)
     raise head.corrupt(head.at - 4, f"a value type from 0 to 12 for {shown(key)}", str(kind))
@@ -76,29 +48,22 @@ def _read_array(head: Cursor, key: str, depth: int) -> Any:
     if kind == _BOOL:
         return np.frombuffer(head.take(count, shown(key)), np.uint8) != 0
     if kind == _STRING:
+        if count > _MOST_TEXTS:
+            raise head.corrupt(at + 4, f"at most {_MOST_TEXTS} texts in {shown(key)}", str(count))
         return _read_strings(head, count, key)
     if kind == _ARRAY:
+        head.inner(count, key)
         return tuple(_read_array(head, key, depth + 1) for _ in range(count))
     raise head.corrupt(at, f"an element type from 0 to 12 for {shown(key)}", str(kind))
 
 
 def _read_strings(head: Cursor, count: int, key: str) -> Strings:
-    """Walks over the lengths only; this loop runs once for every token and merge of a vocabulary."""
-    data, limit = head.data, len(head.data)
-    unpack = _LENGTH.unpack_from
-    stops = array("Q")
-    start = before = at = head.at
-    try:
-        for _ in range(count):
-            before = at
-            at += 8 + unpack(data, at)[0]
-            if at > limit:
-                break
-            stops.append(at - start)
-    except struct.error:
-        at += 8
-    if at > limit:
-        head.at = before
-        head.need(at - before, f"a text of {shown(key)}")  # raises: CorruptModel, or Short
-    head.at = at
-    return Strings(bytes(data[start:at]), stops)
+    start, limit = head.at, len(head.data)
+    stops = walk(head.data, start, limit, count)
+    stop = start + (int(stops[-1]) if len(stops) else 0)
+    if len(stops) < count:
+        head.at = stop
+        head.need(_HEADER.size, f"a text of {shown(key)}")  # raises CorruptModel, or Short
+        head.need(_HEADER.size + _HEADER.unpack_from(head.data, stop)[0], f"a text of {shown(key)}")
+    head.at = stop
+    return Strings(np.frombuffer(bytes(head.data[start:stop]), np.uint8), stops, HEADER)
