@@ -14,11 +14,17 @@ from playwright.sync_api import BrowserContext, Error
 from tests.browser.faults import Faulty, FaultyServer
 from tests.browser.harness import ADAPTER, QUIET, boot, chromium_path, python
 from tests.browser.test_gpu_crash import processes
-from tests.browser.test_store import CHUNK, RIG, wait_for
+from tests.browser.test_store import RIG, wait_for
 
-PIECE = 1 << 16  # what the server writes at once
-LANES = 3  # requests at a time: what they have not finished is fetched again
-START = "{}\nimport js\nbefore = await kept({!r})\njs.fetching = asyncio.ensure_future(fetched({!r}))\nbefore"
+CHUNK = 4 << 20  # as long as those of people's downloads
+LOST = 1 << 20  # bytes: what comes on one connection in some 0.8 seconds
+LANES = 3  # requests at a time
+START = """{}
+import js
+library = Library(patience, 4 << 20)
+before = await kept({!r})
+js.fetching = asyncio.ensure_future(fetched({!r}))
+before"""
 
 
 @pytest.fixture
@@ -26,7 +32,7 @@ def file():
     """A file that arrives slowly."""
     with FaultyServer() as server:
         server.files["model.bin"] = Faulty(
-            random.Random(7).randbytes(40 * CHUNK + 5), f"{server.url}model.bin", pace=0.05
+            random.Random(7).randbytes(10 * CHUNK + 5), f"{server.url}model.bin", pace=0.05
         )
         yield server.files["model.bin"]
 
@@ -44,19 +50,20 @@ def start(playwright, profile: Path) -> tuple[BrowserContext, int]:
 def test_a_download_survives_the_death_of_its_browser(playwright, server, file, tmp_path, request):
     times = 10 if request.config.getoption("--soak") else 2
     dice = random.Random(request.node.name)
-    held = []
+    held, sent = [], []
     for left in range(times, -1, -1):
         context, pid = start(playwright, tmp_path / "profile")
         page = context.new_page()
         boot(page, server.url)
         before = python(page, START.format(RIG, file.url, file.url))
         held.append(before[0][0] if before else 0)
+        sent.append(file.sent)
         if not left:
             file.pace = 0.0
             assert python(page, "import js\nawait js.fetching") == file.sha256
             context.close()
             break
-        goal = file.sent + dice.randrange(20_000, 5 * CHUNK)
+        goal = file.sent + dice.randrange(500_000, CHUNK)
         wait_for(lambda goal=goal: file.sent > goal)
         time.sleep(dice.random() / 10)
         os.kill(pid, signal.SIGKILL)
@@ -69,7 +76,10 @@ def test_a_download_survives_the_death_of_its_browser(playwright, server, file, 
     print(f"{times} kills: kept {held} bytes, sent {file.sent} of {size}")
     assert held == sorted(held), "what was kept stays"
     assert held[-1] > 0
-    assert file.sent <= size + times * LANES * (CHUNK + PIECE)
+    assert all(
+        there >= came - number * LANES * LOST for number, (there, came) in enumerate(zip(held, sent, strict=True))
+    )
+    assert file.sent <= size + times * LANES * LOST
 
 
 def _ended(pid: int) -> bool:

@@ -117,7 +117,7 @@ async def put_in(part: Part, folder: Folder, about: About) -> About:
         for index in range(start, about.count, _LANES):
             begin = index * about.chunk_bytes
             piece = part.body.slice(begin, min(begin + about.chunk_bytes, about.size))
-            names[index], _ = await folder.keep(index, js.Uint8Array.new(await piece.arrayBuffer()))
+            names[index], _ = await folder.keep(f"{index:06d}", js.Uint8Array.new(await piece.arrayBuffer()))
             if part.chunks and names[index] != part.chunks[index]:
                 raise _changed(part, f"chunk {index} is another one")
 

@@ -17,6 +17,7 @@ from pyodide.ffi import JsException, to_js
 
 from local_llm.browser.answers import REMEDY, Answer, Broken, ask, identity_of
 from local_llm.browser.folders import Folder
+from local_llm.browser.unfinished import LOOK_SECONDS, Unfinished
 from local_llm.browser.vault import WholeDigest
 from local_llm.errors import CorruptModel, DownloadFailed
 from local_llm.transfer import Identity, Patience, total_of
@@ -35,6 +36,7 @@ _SOON = 1.0  # seconds of a request after which the next one is not made longer
 class Chunks:
     """See blobs.Pieces. folder: holds chunk files `NUMBER-SHA256` with the names `kept`; None: nothing is kept.
 
+    parts: names of files there that hold something of other chunks (unfinished.py).
     ranges: the server serves parts. sha256: of the whole file, where it is known and kept bytes have not been held
     against it yet; then the last chunk is not given out before the whole fits.
     """
@@ -50,6 +52,7 @@ class Chunks:
         ranges: bool = True,
         folder: Folder | None = None,
         kept: tuple[str, ...] = (),
+        parts: tuple[str, ...] = (),
         sha256: str = "",
     ) -> None:
         self.name = url
@@ -63,6 +66,7 @@ class Chunks:
         self._ranges = ranges
         self._folder = folder
         self._kept = {int(name.split("-")[0]): name for name in kept}
+        self._unfinished = Unfinished(folder if ranges else None, parts)
         self._sha256 = sha256 if folder is not None else ""
         self._recent: dict[int, Any] = {}
         self._spare: list[Any] = []
@@ -191,7 +195,7 @@ class Chunks:
         most = max(1, self._reach // self._chunk_bytes) if self._ranges else self.count
         most = most if self._folder else min(most, _AHEAD // 2)
         last = index + 1
-        while last < min(index + most, self.count) and self._missing(last):
+        while last < min(index + most, self.count) and self._missing(last) and not self._unfinished.begun(last):
             last += 1
         return last
 
@@ -218,12 +222,13 @@ class Chunks:
         lane = js.Object.new()
         stop, failures = min(last * self._chunk_bytes, self.size), 0
         self._enter(lane, index)
+        lane.at = await self._unfinished.restore(index, lane.bytes)
         while index < last:
             answer, start = None, index * self._chunk_bytes + lane.at
             reach, began = (min(stop, start + self._reach) if self._ranges else stop), time.monotonic()
             try:
                 answer = await self._connect(lane, start, reach)
-                while index < last and await self._filled(lane):
+                while index < last and await self._filled(index, lane):
                     await self._finish(index, lane)
                     index += 1
                     if index < last:
@@ -268,17 +273,17 @@ class Chunks:
         lane.skip = start if answer.begins_at == 0 else 0  # the server sends all of it again
         return answer
 
-    async def _filled(self, lane: Any) -> bool:
+    async def _filled(self, index: int, lane: Any) -> bool:
         """Wait until the lane's chunk is full: True; False where the answer ends before. Raises Broken."""
         filling = asyncio.ensure_future(self._bridge.fill(lane))
+        stall, idle, before = self._patience.stall_seconds, 0.0, (lane.at, lane.skip)
         try:
-            while True:
-                before = (lane.at, lane.skip)
-                done, _ = await asyncio.wait([filling], timeout=self._patience.stall_seconds)
-                if done:
-                    break
-                if (lane.at, lane.skip) == before:
-                    raise Broken(f"no byte came for {self._patience.stall_seconds:g} seconds")
+            while not (await asyncio.wait([filling], timeout=min(LOOK_SECONDS, stall - idle)))[0]:
+                now = (lane.at, lane.skip)
+                idle, before = (idle + LOOK_SECONDS if now == before else 0.0), now
+                if idle >= stall:
+                    raise Broken(f"no byte came for {stall:g} seconds")
+                self._unfinished.arrived(index, lane.bytes, lane.at)
         finally:
             filling.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
@@ -300,7 +305,8 @@ class Chunks:
         task.add_done_callback(self._kept_one)
 
     async def _keep(self, index: int, data: Any, folder: Folder) -> None:
-        name, data = await folder.keep(index, data)
+        name, data = await folder.keep(f"{index:06d}", data)
+        await self._unfinished.finished(index)
         self._kept[index] = name
         self._remember(index, data)
         self._landed(index)

@@ -1,4 +1,4 @@
-"""What storage needs of a folder, wherever it lies: files with names, chunks NUMBER-SHA256. Knows no model, no URL."""
+"""What storage needs of a folder, wherever it lies: files with names, pieces NAME-SHA256. Knows no model, no URL."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from local_llm.errors import StorageFull
 
 
 class Folder(ABC):
-    """One folder. A chunk that was cut short or has changed does not fit its name.
+    """One folder. A piece (a chunk, or a part of one) that was cut short or has changed does not fit its name.
 
-    Here chunks are digested by the page; a host of files that can do better overrides that.
+    Here pieces are digested by the page; a host of files that can do better overrides that.
     """
 
     kind = ""  # of the storage, as gpu.ports.Storage.room tells it
@@ -45,19 +45,19 @@ class Folder(ABC):
         Raises Busy where something goes on writing in it.
         """
 
-    async def keep(self, number: int, data: Any) -> tuple[str, Any]:
-        """Write a chunk; (its name, its bytes, perhaps as another array: `data` is given away). Raises StorageFull.
+    async def keep(self, name: str, data: Any) -> tuple[str, Any]:
+        """Write a piece as `name`-SHA256: (that, its bytes, perhaps as another array: `data` is given away).
 
-        Who is cancelled here does not wait, but the chunk is written.
+        Who is cancelled here does not wait, but the piece is written. Raises StorageFull.
         """
-        name = f"{number:06d}-{await sha256(data)}"
+        name = f"{name}-{await sha256(data)}"
         await self.write(name, data)
         return name, data
 
     async def taken(self, name: str, spare: Any = None) -> Any | None:
-        """A chunk's bytes as a Uint8Array; None where there are none that fit its name.
+        """A piece's bytes as a Uint8Array; None where there are none that fit its name.
 
-        spare: an array that nobody needs any more: it may come back as the chunk's.
+        spare: an array that nobody needs any more: it may come back as the piece's.
         """
         data = await self.read(name)
         return data if data is not None and name.endswith(await sha256(data)) else None
@@ -75,7 +75,7 @@ class Folder(ABC):
         return None if data is None else js.Blob.new(js.Array.of(data))
 
     def begin(self) -> None:
-        """Chunks are to be kept or taken soon; here nothing is to be prepared for that."""
+        """Pieces are to be kept or taken soon; here nothing is to be prepared for that."""
         return
 
     def rest(self) -> None:

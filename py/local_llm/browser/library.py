@@ -24,6 +24,7 @@ from local_llm.browser.folders import Folder
 from local_llm.browser.indexed import open_indexed
 from local_llm.browser.opfs import open_root
 from local_llm.browser.records import About, File, about_of, file_of, folder_name, kept_of, write_about
+from local_llm.browser.unfinished import swept
 from local_llm.errors import Busy, DownloadFailed, StorageFull, UnknownModel
 from local_llm.gpu.ports import Blobs, Kept
 from local_llm.transfer import Identity, Patience
@@ -84,6 +85,7 @@ class Library:
                 if not file.fits(sha256):
                     held.append(await self._lock(f"write:{name}", "exclusive"))
                     file = await file_of(root, name)  # another tab may have fetched it meanwhile
+                await swept(file.folder, file.done)
                 facts = Facts(None, ranges=True)
                 if not file.whole:
                     facts = await probe(place, self._patience)
@@ -105,6 +107,7 @@ class Library:
         assert about is not None  # a whole file has it, a begun one too
         unproved = "" if about.sha256 == sha256 else sha256
         more: dict[str, Any] = {"folder": file.folder, "kept": file.chunks, "sha256": unproved, "ranges": ranges}
+        more["parts"] = file.parts
         return Chunks(bridge, place, about.identity, self._patience, about.chunk_bytes, **more)
 
     async def _begun(self, root: Folder, file: File, url: str, model: str, identity: Identity) -> File:

@@ -31,7 +31,7 @@ async def open_root() -> OpfsFolder | str:
 
 
 class OpfsFolder(Folder):
-    """See Folder. path: from the file system's root. worker: writes and reads chunks, if the page may have one."""
+    """See Folder. path: from the file system's root. worker: writes and reads pieces, if the page may have one."""
 
     kind = "opfs"
 
@@ -88,28 +88,28 @@ class OpfsFolder(Folder):
             await self.remove(name)
             raise full() from None
 
-    async def keep(self, number: int, data: Any) -> tuple[str, Any]:
-        keeping = asyncio.ensure_future(self._keep(f"{number:06d}", data))
+    async def keep(self, name: str, data: Any) -> tuple[str, Any]:
+        keeping = asyncio.ensure_future(self._keep(name, data))
         keeping.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(keeping)
 
-    async def _keep(self, number: str, data: Any) -> tuple[str, Any]:
+    async def _keep(self, name: str, data: Any) -> tuple[str, Any]:
         vault = await self._worker.get()
         if vault is None:
-            return await super().keep(int(number), data)
+            return await super().keep(name, data)
         try:
-            name, data = await vault.ask("keep", self._path, number, hand_over=data)
+            full_name, data = await vault.ask("keep", self._path, name, hand_over=data)
         except Refused as failure:
             if failure.name != "QuotaExceededError":
                 raise
-            await self._forget(number)
+            await self._forget(name)
             raise full() from None
-        return str(name), data
+        return str(full_name), data
 
-    async def _forget(self, number: str) -> None:
-        """Remove what there is of a chunk."""
+    async def _forget(self, begin: str) -> None:
+        """Remove what there is of a piece."""
         for name in await self.names():
-            if name.startswith(f"{number}-"):
+            if name.startswith(f"{begin}-"):
                 await self.remove(name)
 
     async def taken(self, name: str, spare: Any = None) -> Any | None:

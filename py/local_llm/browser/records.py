@@ -1,4 +1,4 @@
-"""What is known of kept files: about.json and the chunks in the folder of each. Knows no network."""
+"""What is known of kept files: about.json, the chunks and parts of chunks in the folder of each. Knows no network."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from local_llm.browser.folders import Folder
+from local_llm.browser.unfinished import held, span_of
 from local_llm.gpu.ports import Kept
 from local_llm.transfer import Identity
 
@@ -48,12 +49,17 @@ class About:
 
 @dataclass(frozen=True)
 class File:
-    """A kept file: where it lies, what is known of it, the names of its chunks."""
+    """A kept file: where it lies, what is known of it, the names of its chunks.
+
+    parts: of chunks that are not whole. done: of chunks that are, so that nobody needs them.
+    """
 
     name: str
     folder: Folder
     about: About | None
     chunks: tuple[str, ...]
+    parts: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -61,7 +67,7 @@ class File:
 
     @property
     def nbytes(self) -> int:
-        return self.about.held(self.chunks) if self.about else 0
+        return self.about.held(self.chunks) + held(self.parts) if self.about else 0
 
     def fits(self, sha256: str) -> bool:
         """Whether it needs neither a download nor a check. sha256: "" where it is not known."""
@@ -84,9 +90,11 @@ def kept_of(model: str, files: list[File]) -> Kept:
 async def file_of(root: Folder, name: str) -> File:
     """What lies in the folder `name`, which is made where it is missing."""
     folder = await root.folder(name)
-    names = tuple(sorted(one for one in await folder.names() if one[:6].isdigit() and one[6:7] == "-"))
-    latest = {one[:6]: one for one in names}  # a chunk that was fetched twice counts once
-    return File(name, folder, await about_of(folder), tuple(latest.values()))
+    names = sorted(await folder.names())
+    latest = {one[:6]: one for one in names if one[:6].isdigit() and one[6:7] == "-"}  # fetched twice, it counts once
+    parts = [one for one in names if span_of(one)]
+    open_, done = (tuple(one for one in parts if (one[:6] in latest) == wanted) for wanted in (False, True))
+    return File(name, folder, await about_of(folder), tuple(latest.values()), open_, done)
 
 
 async def about_of(folder: Folder) -> About | None:

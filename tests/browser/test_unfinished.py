@@ -1,0 +1,102 @@
+"""A chunk that is broken off halfway: what had arrived of it is kept, checked, and not fetched again."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.browser.faults import Faulty, FaultyServer
+from tests.browser.harness import boot, python
+from tests.browser.test_store import RIG
+
+DATA = random.Random(8).randbytes(3_000_001)  # less than one chunk
+WITHOUT_OPFS = "delete Object.getPrototypeOf(navigator.storage).getDirectory;"
+HERE = f"""{RIG}
+from local_llm.browser.library import _open_root
+from local_llm.browser.records import file_of, folder_name
+
+library = Library(patience, 4 << 20)
+
+async def parts(url):
+    file = await file_of(await _open_root(), folder_name(url))
+    return [[*file.parts], [*file.done], len(file.chunks), file.nbytes]
+"""
+BROKEN_OFF = """
+import js
+
+async def broken_off(url):
+    reading = asyncio.ensure_future(fetched(url))
+    while not (await parts(url))[0] and not reading.done():
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.7)  # and another one
+    reading.cancel()
+    await asyncio.wait([reading])
+    await asyncio.sleep(0.3)
+    return await parts(url)
+"""
+DAMAGE = """
+root = await _open_root()
+folder = await root.folder(folder_name({url!r}))
+data = await folder.read({name!r})
+data.set(js.Uint8Array.new(1), 1000)
+await folder.write({name!r}, data)
+"""
+
+
+@pytest.fixture(scope="module", params=["opfs", "indexeddb"])
+def tab(browser, server, request):
+    """A page with storage of its own, of each kind."""
+    context = browser.new_context()
+    page = context.new_page()
+    if request.param == "indexeddb":
+        page.add_init_script(WITHOUT_OPFS)
+    boot(page, server.url)
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def file():
+    """A file of one chunk that comes slowly."""
+    with FaultyServer() as server:
+        server.files["model.bin"] = Faulty(DATA, f"{server.url}model.bin", pace=0.05)
+        yield server.files["model.bin"]
+
+
+def broken_off(tab, file):
+    """Spans of the parts that are there then: [(start, stop)], and their names."""
+    names, done, chunks, nbytes = python(tab, f"{HERE}{BROKEN_OFF}\nawait broken_off({file.url!r})")
+    spans = [tuple(map(int, name.split("-")[0].split(".")[1:])) for name in names]
+    assert len(spans) > 1
+    assert [start for start, _ in spans] == [0, *(stop for _, stop in spans[:-1])]
+    assert [done, chunks, nbytes] == [[], 0, spans[-1][1]]
+    file.asked.clear()
+    file.pace = 0.0
+    return spans, names
+
+
+def whole(tab, file):
+    """Fetch all of it: the sha256 that came, and what lies there then."""
+    code = f"{HERE}\n[await fetched({file.url!r}), await parts({file.url!r}), await kept({file.url!r})]"
+    assert python(tab, code) == [file.sha256, [[], [], 1, len(DATA)], [[len(DATA), len(DATA), True]]]
+
+
+def test_what_had_arrived_is_not_fetched_again(tab, file):
+    spans, _ = broken_off(tab, file)
+    whole(tab, file)
+    assert file.asked == ["bytes=0-0", f"bytes={spans[-1][1]}-{len(DATA) - 1}"]
+
+
+def test_a_damaged_part_does_not_count(tab, file):
+    spans, names = broken_off(tab, file)
+    python(tab, HERE + "import js\n" + DAMAGE.format(url=file.url, name=names[-1]))
+    whole(tab, file)
+    assert file.asked == ["bytes=0-0", f"bytes={spans[-1][0]}-{len(DATA) - 1}"]
+
+
+def test_parts_of_another_version_are_not_mixed_in(tab, file):
+    broken_off(tab, file)
+    file.data, file.etag = DATA[::-1], '"2"'
+    whole(tab, file)
+    assert file.asked == ["bytes=0-0", f"bytes=0-{len(DATA) - 1}"]
