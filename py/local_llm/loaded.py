@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from local_llm import inspection
+from local_llm.choosing import Tuning, choose
 from local_llm.formats.opening import Opened
 from local_llm.generate.engine import Engine
 from local_llm.gpu.memory import Memory
@@ -14,6 +15,7 @@ from local_llm.gpu.ports import Host
 from local_llm.models.families import family_of
 from local_llm.models.model import Model, load
 from local_llm.quantization import Storage, storage_of
+from local_llm.soundness import ONLY, chunk_lengths, wrong_on
 from local_llm.text.dialogue import Dialogue, open_dialogue
 from local_llm.text.folder import TokenizerFiles
 
@@ -27,6 +29,7 @@ class Origin:
     source: Any
     context_size: int | None = None
     quantize: int | None = None
+    tune: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class Loaded:
     """A model that is ready to answer. lineage: one object for a model and those that replace it on a new device.
 
     dropped: messages that the last conversation let go of (sliding.Chat). replaced: kernels that this adapter computes
-    wrong (soundness.py); the plain ones run in their place. wrong: those for which there is none.
+    wrong (soundness.py); the plain ones run in their place. wrong: those for which there is none. tuning: what was
+    gained by variants timed on this adapter (choosing.py); None where the rules decide.
     """
 
     name: str
@@ -49,24 +53,47 @@ class Loaded:
     dropped: list[Mapping[str, Any]] = field(default_factory=list)
     replaced: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
+    tuning: Tuning | None = None
+
+    def kernels(self) -> dict[str, Any]:
+        """What is known of the kernels on this adapter, JSON-able."""
+        tuning = asdict(self.tuning) if self.tuning else None
+        return {"replaced_kernels": list(self.replaced), "wrong_kernels": list(self.wrong), "tuning": tuning}
 
 
 async def build(host: Host, opened: Opened, memory: Memory, origin: Origin, say: Say) -> Loaded:
-    """Tokenizer, weights, pipelines. On any error the caller closes `memory`. Raises any LocalLLMError."""
+    """Tokenizer, weights, the choice of kernels, pipelines. On any error the caller closes `memory`.
+
+    Raises any LocalLLMError.
+    """
     checkpoint, blobs = opened.checkpoint, opened.blobs
-    family = family_of(checkpoint.name, checkpoint.metadata.get("general.architecture"))
     words = TokenizerFiles(**vars(opened.texts)) if opened.texts else checkpoint.metadata
     dialogue = await open_dialogue(checkpoint.name, words, host.open_tokenizer)
+    model = await _load(host, opened, memory, origin, say)
+    say(0.98, "Compiling kernels")
+    wrong = await wrong_on(host, model, chunk_lengths(model)) or []
+    replaced = tuple(name for name in wrong if name not in ONLY)
+    if replaced:
+        memory.close()
+        device = memory.device
+        device.caps = replace(device.caps, software=True)
+        model = await _load(host, opened, memory, origin, say)
+    model, tuning = await choose(host, model, origin.tune, lambda text: say(0.98, text))
+    say(0.99, "Compiling kernels")
+    engine = Engine(model, host.clock)
+    await engine.prepare()
+    name = inspection.short_name(checkpoint.name)
+    held = replace(origin, context_size=model.context)  # on another device it shall be the same model
+    loaded = Loaded(name, memory, model, engine, dialogue, blobs.size, storage_of(checkpoint), held)
+    return replace(loaded, replaced=replaced, wrong=tuple(name for name in wrong if name in ONLY), tuning=tuning)
+
+
+async def _load(host: Host, opened: Opened, memory: Memory, origin: Origin, say: Say) -> Model:
+    family = family_of(opened.checkpoint.name, opened.checkpoint.metadata.get("general.architecture"))
     started = host.clock()
 
     def arrived(done: int, total: int) -> None:
         rate = done / max(host.clock() - started, 1e-3)
         say(0.98 * done / max(total, 1), "Loading weights", done, total, rate)
 
-    model = await load(family, checkpoint, blobs, memory, origin.context_size, arrived)
-    say(0.98, "Compiling kernels")
-    engine = Engine(model, host.clock)
-    await engine.prepare()
-    name = inspection.short_name(checkpoint.name)
-    held = replace(origin, context_size=model.context)  # on another device it shall be the same model
-    return Loaded(name, memory, model, engine, dialogue, blobs.size, storage_of(checkpoint), held)
+    return await load(family, opened.checkpoint, opened.blobs, memory, origin.context_size, arrived)

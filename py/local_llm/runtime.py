@@ -16,6 +16,7 @@ import numpy as np
 
 from local_llm import inspection
 from local_llm.answering import Answering, chat_prompt, text_prompt
+from local_llm.choosing import check_mode
 from local_llm.errors import Busy, DeviceLost, InvalidRequest, LocalLLMError, NotReady
 from local_llm.events import Callback, Events
 from local_llm.formats.opening import open_checkpoint
@@ -25,10 +26,9 @@ from local_llm.generate.stats import steady
 from local_llm.gpu.memory import Memory
 from local_llm.gpu.ports import Device, Host
 from local_llm.gpu.reopening import reopen
-from local_llm.loaded import Loaded, Origin
+from local_llm.loaded import Loaded, Origin, build
 from local_llm.reply import Chunk, Reply, reply_of, told
 from local_llm.sliding import Prompt
-from local_llm.soundness import build_sound
 from local_llm.state import State
 
 MOST_LOSSES = 3  # of the device, one after the other, until a request gives up
@@ -47,7 +47,7 @@ class LocalLLM:
         self._leaving: object = None  # lineage of the model that is being unloaded
         self._interrupted = False
         self._loading: asyncio.Task[None] | None = None
-        self._loading_source: tuple[Any, ...] = (None,)  # model, context_size, quantize
+        self._loading_origin = Origin(None)
         self._generation: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
         self._events = Events()
@@ -55,20 +55,24 @@ class LocalLLM:
 
     # Loading
 
-    async def init(self, model: Any, *, context_size: int | None = None, quantize: int | None = None) -> None:
+    async def init(
+        self, model: Any, *, context_size: int | None = None, quantize: int | None = None, tune: str = "auto"
+    ) -> None:
         """Load a model: a URL, a path, a file object of the host, GGUF bytes, a list of a model's files, or a folder.
 
         GGUF (also split), safetensors and MLC: see formats.opening. context_size: positions in the key-value cache;
         default min(4096, what the model was trained for), less where that does not fit. quantize: bits (8 or 4) that
-        weights get while they are loaded where the file has floats; None leaves them.
-        A second call for the same model during loading joins the first. Raises any LocalLLMError, NotReady where
-        unload() stopped the load; after an error no GPU bytes are held and the next init works.
+        weights get while they are loaded where the file has floats; None leaves them. tune: "auto" (variants of kernels
+        are timed once on each adapter, see choosing.py) or "off". A second call for the same model during loading joins
+        the first. Raises any LocalLLMError, NotReady where unload() stopped the load; after an error no GPU bytes are
+        held and the next init works.
         """
+        origin = Origin(model, context_size, quantize, check_mode(tune))
         if self._loading is None:
-            self._loading_source = (model, context_size, quantize)
-            self._loading = asyncio.ensure_future(self._load(model, context_size, quantize))
+            self._loading_origin = origin
+            self._loading = asyncio.ensure_future(self._load(origin))
             self._loading.add_done_callback(self._load_ended)
-        elif self._loading_source != (model, context_size, quantize):
+        elif self._loading_origin != origin:
             raise Busy(f"Another model is being loaded; '{model}' was asked for.", remedy="Await that load first.")
         loading = self._loading
         try:
@@ -81,14 +85,14 @@ class LocalLLM:
     def _load_ended(self, loading: asyncio.Task[None]) -> None:
         self._loading = None
 
-    async def _load(self, source: Any, context_size: int | None, quantize: int | None) -> None:
+    async def _load(self, origin: Origin) -> None:
         self.state.phase, self.state.progress, self.state.error = "loading", 0.0, None
         self.state.progress_text = "Opening"
-        name = str(source) if isinstance(source, str) else getattr(source, "name", "model")
+        name = origin.source if isinstance(origin.source, str) else getattr(origin.source, "name", "model")
         self._events.emit("loading", model=name)
         try:
             await self._free()
-            self._loaded = await self._open(Origin(source, context_size, quantize))
+            self._loaded = await self._open(origin)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError):
                 self._left(name)
@@ -104,7 +108,7 @@ class LocalLLM:
             try:
                 self._say(0.0, "Reading the header")
                 opened = await open_checkpoint(origin.source, self._host.open_blobs, origin.quantize)
-                return await build_sound(self._host, opened, memory, origin, self._say)
+                return await build(self._host, opened, memory, origin, self._say)
             except BaseException as error:
                 self.state.peak_bytes = memory.peak
                 memory.close()
@@ -184,9 +188,9 @@ class LocalLLM:
         self.state.model, self.state.gpu_bytes = None, 0
         self._events.emit("unloaded", model=name)
 
-    async def switch_model(self, model: Any, *, context_size: int | None = None) -> None:
-        """Free the present model, then load another."""
-        await self.init(model, context_size=context_size)
+    async def switch_model(self, model: Any, **options: Any) -> None:
+        """Free the present model, then load another. Options and errors as init."""
+        await self.init(model, **options)
 
     async def close(self) -> None:
         """Unload and give the device back."""
@@ -392,5 +396,4 @@ class LocalLLM:
         held = self._loaded
         if held is None:
             return inspection.runtime_info(caps, None, None, 0)
-        told = inspection.runtime_info(caps, held.memory, held.model.context, held.file_bytes)
-        return {**told, "replaced_kernels": list(held.replaced), "wrong_kernels": list(held.wrong)}
+        return inspection.runtime_info(caps, held.memory, held.model.context, held.file_bytes) | held.kernels()

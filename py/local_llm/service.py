@@ -55,7 +55,7 @@ class Service(runtime.LocalLLM, Storing):
         self._download: Mapping[str, Any] = {}
         self._loading_model: str | None = None
         self._load_started = 0.0
-        self._last: tuple[Any, int | None, int | None] | None = None
+        self._last: tuple[Any, int | None, int | None, str] | None = None
         self._remedy = ""
         self._last_activity: int | None = None
         self._keeping: set[asyncio.Task[Any]] = set()
@@ -71,7 +71,9 @@ class Service(runtime.LocalLLM, Storing):
 
     # Loading
 
-    async def init(self, model: Any = None, *, context_size: int | None = None, quantize: int | None = None) -> None:
+    async def init(
+        self, model: Any = None, *, context_size: int | None = None, quantize: int | None = None, tune: str = "auto"
+    ) -> None:
         """Load a model: a catalogue id, or what runtime.LocalLLM.init takes; arguments as there.
 
         Without one: the model that was loaded last (on an earlier visit, too), else the catalogue's first. The model of
@@ -86,7 +88,7 @@ class Service(runtime.LocalLLM, Storing):
             context_size = kept.context_size if context_size is None else context_size
             quantize = kept.quantize if quantize is None else quantize
         quantize = quantize or None
-        self._last = (chosen, context_size, quantize)
+        self._last = (chosen, context_size, quantize, tune)
         try:
             source = self._source(chosen)
             if context_size is None and isinstance(chosen, str) and (entry := self.catalog.get(chosen)):
@@ -95,19 +97,15 @@ class Service(runtime.LocalLLM, Storing):
             if self.state.phase not in ("loading", "ready"):  # a typing error costs nobody the model at hand
                 self._failed(error)
             raise
-        await super().init(source, context_size=context_size, quantize=quantize)
+        await super().init(source, context_size=context_size, quantize=quantize, tune=tune)
         now = {"model": chosen, "context_size": context_size, "quantize": quantize}
         if isinstance(chosen, str) and any(getattr(kept, name) != value for name, value in now.items()):
             await self.settings.update(**now)
 
-    async def switch_model(self, model: Any, *, context_size: int | None = None, quantize: int | None = None) -> None:
-        """Free the present model, then load another. Arguments and errors as init."""
-        await self.init(model, context_size=context_size, quantize=quantize)
-
     async def retry(self) -> None:
         """Load again what was asked for last."""
-        model, context_size, quantize = self._last or (None, None, None)
-        await self.init(model, context_size=context_size, quantize=quantize)
+        model, context_size, quantize, tune = self._last or (None, None, None, "auto")
+        await self.init(model, context_size=context_size, quantize=quantize, tune=tune)
 
     def _default(self) -> str:
         kept = self.settings.settings.model
@@ -267,7 +265,7 @@ class Service(runtime.LocalLLM, Storing):
     # What the runtime tells
 
     def _on_loading(self, detail: Mapping[str, Any]) -> None:
-        self._loading_model, source = stem(str(detail["model"])), self._loading_source[0]
+        self._loading_model, source = stem(str(detail["model"])), self._loading_origin.source
         self.keeping.begin(source, next((one.sha256 for one in self.catalog.entries if one.urls[0] == source), None))
         self._load_started = self._host.clock()
         self._download, self._remedy = {}, ""

@@ -91,7 +91,7 @@ async def test_a_sound_adapter_has_nothing_wrong(model):
     assert parts == {"1", "2"}
     assert len([name for name in names if "parted_input" in name]) == 1
     before = model.memory.nbytes
-    assert await wrong_kernels(model, counts) == []
+    assert await wrong_kernels(model, counts, names) == []
     assert model.memory.nbytes == before
 
 
@@ -106,15 +106,17 @@ async def test_each_kind_of_kernel_is_found_where_it_does_nothing(model):
     model, counts = model
     for kind in KINDS:
         broken = replace(model, memory=Memory(as_device(Idle(model.memory.device, kind))))
-        wanted = [name for name in case_names(model, counts) if name.split()[0] == kind]
-        assert await wrong_kernels(broken, counts) == wanted != []
+        names = case_names(model, counts)
+        wanted = [name for name in names if name.split()[0] == kind]
+        assert await wrong_kernels(broken, counts, names) == wanted != []
 
 
 async def test_only_the_variant_that_is_wrong_is_named(model):
     model, counts = model
     device = Miscompiling(model.memory.device, "matvec", "return total / sum;", "return total / (1.02 * sum);")
-    wrong = await wrong_kernels(replace(model, memory=Memory(as_device(device))), counts)
-    assert wrong == [name for name in case_names(model, counts) if "parted_input" in name]
+    names = case_names(model, counts)
+    wrong = await wrong_kernels(replace(model, memory=Memory(as_device(device))), counts, names)
+    assert wrong == [name for name in names if "parted_input" in name]
 
 
 @pytest.mark.parametrize("entry", WRONG)
@@ -129,15 +131,15 @@ async def test_a_kernel_that_is_computed_wrong_is_replaced(llm, host, counted, p
 
     shelf, heard, tests = Shelf(), [], []
 
-    async def noted(model, counts):
+    async def noted(model, counts, names):
         tests.append(model)
-        return await wrong_kernels(model, counts)
+        return await wrong_kernels(model, counts, names)
 
     monkeypatch.setattr(soundness, "wrong_kernels", noted)
     for _ in range(2):  # the second visit knows
         service = LocalLLM(replace(host, open_device=open_device, store=shelf))
         service.on("kernels-replaced", lambda detail: heard.append(detail["kernels"]))
-        await service.init(path)
+        await service.init(path, tune="off")
         try:
             info = await service.runtime_info()
             found = info["replaced_kernels"] if entry == "matvec" else info["wrong_kernels"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from typing import Any
 
 from local_llm.catalog import read_catalog
 from local_llm.errors import LocalLLMError
@@ -45,7 +46,7 @@ class Bench:
 
     def __init__(self, folder) -> None:
         self.folder = folder
-        self.device = RecordingDevice()
+        self.device: Any = RecordingDevice()
         self.shelf = Shelf()
         self.heard: list[tuple[str, dict]] = []
         self.now = 0.0

@@ -6,7 +6,7 @@ constants: the very pipelines that will run), one call is made on random numbers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,13 +29,14 @@ def case_names(model: Model, counts: Sequence[int]) -> list[str]:
     return [name for name, _ in _calls(model, counts)] + [CHOICE] * model.config.causal
 
 
-async def wrong_kernels(model: Model, counts: Sequence[int]) -> list[str]:
-    """The names, as in case_names, of what the adapter gets wrong. The model's own buffers stay as they are."""
+async def wrong_kernels(model: Model, counts: Sequence[int], names: Collection[str]) -> list[str]:
+    """Those among `names`, of case_names, that the adapter gets wrong. The model's own buffers stay as they are."""
     memory = Memory(model.memory.device)
     try:
         bench = Bench(model.shared.caps, memory, _weights(model))
-        cases = [CASES[call.kernel.name](bench, name, call) for name, call in _calls(model, counts)]
-        cases += [_choice(model, bench)] * model.config.causal
+        found = [(name, call) for name, call in _calls(model, counts) if name in names]
+        cases = [CASES[call.kernel.name](bench, name, call) for name, call in found]
+        cases += [_choice(model, bench)] * (model.config.causal and CHOICE in names)
         compiler = Compiler(memory.device, memory)
         await compiler.prepare([call for case in cases for call in case.calls])
         memory.device.submit(compiler.record([call for case in cases for call in case.calls]))
@@ -62,13 +63,14 @@ def _calls(model: Model, counts: Sequence[int]) -> Iterator[tuple[str, Call]]:
     for calls in steps(model, counts):
         for call in calls:
             if call.kernel.name in CASES:
-                name = _name(call)
+                name = case_name(call)
                 if name not in seen:
                     seen.add(name)
                     yield name, call
 
 
-def _name(call: Call) -> str:
+def case_name(call: Call) -> str:
+    """What a call's kernel is called here: its file, what it includes and its constants."""
     kernel: Kernel = call.kernel
     words = [kernel.name, *(name for _, name in kernel.includes)]
     words.append(",".join(f"{key}={int(value)}" for key, value in kernel.constants))

@@ -1,0 +1,138 @@
+"""With which variants a model's products run: those kept for this adapter and their shapes, or timed now, once.
+
+So a text stays the same from one start to the next: variants add up in other orders. Where a store forgets or holds
+rubbish, the rules of ops/variants.py decide. Knows no events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from local_llm.errors import DeviceLost, InvalidRequest, LocalLLMError
+from local_llm.gpu.ports import Caps, Host
+from local_llm.models.model import Model
+from local_llm.models.proof import case_name, steps
+from local_llm.models.tuning import Outcome, by_shape, chosen, products, tune
+from local_llm.notes import keep, recall
+from local_llm.ops.variants import Shape, Variant, candidates
+from local_llm.soundness import wrong_on
+
+KEY = "variants"  # in the host's store
+MODES = ("auto", "off")
+SECONDS = 1.2  # from then on no further shape is begun
+MOST_TRIES = 2  # that may end with the device or the page
+
+Outcomes = Mapping[Shape, Outcome]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """shapes: that were ever timed. faster: of them run otherwise than by the rule. gain: share of the seconds that a
+    step's products took by the rules. seconds: that it took now, 0 where all was known.
+    """
+
+    shapes: int
+    faster: int
+    gain: float
+    seconds: float
+
+
+def check_mode(mode: str) -> str:
+    """The option `tune`. Raises InvalidRequest."""
+    if mode not in MODES:
+        raise InvalidRequest(f"tune must be one of {', '.join(MODES)}; found {mode!r}.")
+    return mode
+
+
+async def choose(host: Host, model: Model, mode: str, say: Say) -> tuple[Model, Tuning | None]:
+    """The model with the variants that shall run, and what is known of them; None where the rules decide.
+
+    say(text): what goes on, where it takes a while.
+    """
+    caps = model.shared.caps
+    if mode == "off" or caps.software or not host.self_test or not model.config.causal:
+        return model, None
+    try:
+        tries, known = _read(caps, await recall(host.store, KEY, caps))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        await _keep(host, caps, 0, {})  # the next start times anew
+        return model, None
+    shapes = list(products(model))
+    missing = [shape for shape in shapes if shape not in known]
+    began = host.clock()
+    if missing and tries < MOST_TRIES and await _keep(host, caps, tries + 1, known):
+        known = await _tuned(host, model, missing, known, tries, say)
+        seconds = host.clock() - began
+    else:
+        seconds = 0.0
+    here = {shape: known[shape] for shape in shapes if shape in known}
+    right = await _proven(host, model, {shape: found.variant for shape, found in here.items()})
+    return chosen(model, right), _summary(caps, here, right, seconds)
+
+
+async def _tuned(
+    host: Host, model: Model, missing: list[Shape], known: Outcomes, tries: int, say: Say
+) -> dict[Shape, Outcome]:
+    """What is known afterwards. A device that is lost counts as a try: what hangs it shall not do so for ever."""
+    caps, began = model.shared.caps, host.clock()
+
+    def tell(done: int, count: int) -> None:
+        if host.clock() - began > 0.2:
+            say(f"Tuning kernels, {done + 1} of {count}")
+
+    try:
+        fresh = await tune(model, missing, host.clock, SECONDS, tell)
+    except DeviceLost:
+        raise
+    except LocalLLMError:  # no memory left for it
+        fresh = {}
+    except BaseException:  # stopped
+        await _keep(host, caps, tries, known)
+        raise
+    both = {**known, **fresh}
+    return both if await _keep(host, caps, 0, both) else dict(known)
+
+
+async def _proven(host: Host, model: Model, variants: Mapping[Shape, Variant]) -> dict[Shape, Variant]:
+    """Those among variants that are not the rule's and that this adapter computes right."""
+    caps = model.shared.caps
+    others = {shape: one for shape, one in variants.items() if one != candidates(caps, shape)[0]}
+    if not others:
+        return {}
+    tuned = chosen(model, others)
+    wrong = await wrong_on(host, tuned, ())
+    if wrong is None:
+        return {}
+    calls = by_shape(model, [call for some in steps(tuned, ()) for call in some] if wrong else [])
+    bad = {shape for shape, some in calls.items() if any(case_name(call) in wrong for call in some)}
+    return {shape: one for shape, one in others.items() if shape not in bad}
+
+
+def _summary(caps: Caps, known: Outcomes, right: Mapping[Shape, Variant], seconds: float) -> Tuning:
+    timed = {shape: found for shape, found in known.items() if found.before}
+    before = sum(found.before for found in timed.values())
+    after = sum(found.after if shape in right else found.before for shape, found in timed.items())
+    return Tuning(len(timed), len(right), 1 - after / before if before else 0.0, seconds)
+
+
+async def _keep(host: Host, caps: Caps, tries: int, known: Outcomes) -> bool:
+    choices = [
+        {"shape": asdict(shape), "variant": asdict(found.variant), "before": found.before, "after": found.after}
+        for shape, found in known.items()
+    ]
+    return await keep(host.store, KEY, caps, {"tries": tries, "choices": choices})
+
+
+def _read(caps: Caps, facts: Mapping[str, Any]) -> tuple[int, dict[Shape, Outcome]]:
+    """Raises ValueError, TypeError, KeyError or AttributeError where facts are not what _keep wrote."""
+    known: dict[Shape, Outcome] = {}
+    for one in facts.get("choices", []):
+        shape = Shape(**one["shape"])
+        variants = [each for each in candidates(caps, shape) if asdict(each) == one["variant"]]
+        if not variants:
+            raise ValueError(f"{one['variant']} is no variant for {shape}")
+        known[shape] = Outcome(variants[0], float(one["before"]), float(one["after"]))
+    return int(facts.get("tries", 0)), known
