@@ -7,8 +7,8 @@
 //   columns and SLICES slices of positions. Online softmax: top[query] is the highest score so far.
 //
 //   qkv      f32 [T, (H + 2K) E]   read         q rotated
-//   k_cache  u32 [K, C, E/2]       read         f16 pairs
-//   v_cache  u32 [K, C, E/2]       read         f16 pairs
+//   k_cache  u32 [K, C, E/2]       read         f16 pairs, or as in lib/q8_cache.wgsl
+//   v_cache  u32 [K, C, E/2]       read         f16 pairs, or as in lib/q8_cache.wgsl
 //   y        f32 [T, H E]          read_write
 //   step     Step                  read
 //   params   Params                uniform
@@ -17,6 +17,7 @@
 //#include step
 //#include order
 //#include cache
+//#include f16_fours
 
 struct Params {
   context: u32,
@@ -28,8 +29,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> qkv: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> k_cache: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> v_cache: array<vec2<u32>>;
+@group(0) @binding(1) var<storage, read> k_cache: array<Four>;
+@group(0) @binding(2) var<storage, read> v_cache: array<Four>;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> step: Step;
 @group(0) @binding(5) var<uniform> params: Params;
@@ -44,10 +45,6 @@ override CAUSAL: bool = true;
 var<workgroup> weights: array<vec4<f32>, CHUNK>; // in the end four vec4 a lane: its part of y
 var<workgroup> sums: array<vec4<f32>, LANES>;
 var<workgroup> top: array<atomic<u32>, 4>;
-
-fn key(row: u32, column: u32) -> vec4<f32> {
-  return halves(k_cache[row * COLUMNS + column]);
-}
 
 // q · k for the queries and the keys of four rows each: one column a key, one number a query.
 fn score(queries: vec4<u32>, keys: vec4<u32>) -> mat4x4<f32> {
@@ -139,7 +136,7 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     if (slice < SLICES) {
       for (var i = slice; i < min(CHUNK, end - base); i += SLICES) {
         let w = weights[i];
-        let v = halves(v_cache[(row + slot(base + i, ring, params.context)) * COLUMNS + column]);
+        let v = value(row + slot(base + i, ring, params.context), column);
         sum += w;
         total += mat4x4(v * w.x, v * w.y, v * w.z, v * w.w);
       }

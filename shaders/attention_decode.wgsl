@@ -5,8 +5,8 @@
 //   into E/4 columns and SLICES slices of positions. Online softmax: `top` is the highest score so far.
 //
 //   qkv      f32 [1, (H + 2K) E]   read         q rotated
-//   k_cache  u32 [K, C, E/2]       read         f16 pairs
-//   v_cache  u32 [K, C, E/2]       read         f16 pairs
+//   k_cache  u32 [K, C, E/2]       read         f16 pairs, or as in lib/q8_cache.wgsl
+//   v_cache  u32 [K, C, E/2]       read         f16 pairs, or as in lib/q8_cache.wgsl
 //   y        f32 [1, H E]          read_write
 //   step     Step                  read
 //   params   Params                uniform
@@ -15,6 +15,7 @@
 //#include step
 //#include order
 //#include cache
+//#include f16_fours
 
 struct Params {
   context: u32,
@@ -26,8 +27,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> qkv: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> k_cache: array<vec2<u32>>;
-@group(0) @binding(2) var<storage, read> v_cache: array<vec2<u32>>;
+@group(0) @binding(1) var<storage, read> k_cache: array<Four>;
+@group(0) @binding(2) var<storage, read> v_cache: array<Four>;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> step: Step;
 @group(0) @binding(5) var<uniform> params: Params;
@@ -40,14 +41,6 @@ override SLICES: u32 = LANES / COLUMNS;
 var<workgroup> weights: array<vec4<f32>, LANES>; // four positions a lane; in the end each lane's part of y
 var<workgroup> top: atomic<u32>;
 var<workgroup> partial_sum: array<f32, LANES>;
-
-fn key(row: u32, column: u32) -> vec4<f32> {
-  return halves(k_cache[row * COLUMNS + column]);
-}
-
-fn value(row: u32, column: u32) -> vec4<f32> {
-  return halves(v_cache[row * COLUMNS + column]);
-}
 
 // q · k for the keys of four rows.
 fn score(head: u32, rows: vec4<u32>) -> vec4<f32> {

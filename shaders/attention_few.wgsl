@@ -10,8 +10,8 @@
 //   qkv      f32 [T, (H + 2K) E]   read         not rotated; T at most 8
 //   rope     f32 [P, ROPE/2, 2]    read         cos, sin
 //   gains    f32                   read         as in qk_norm; used with NORM
-//   k_cache  u32 [K, C, E/2]       read_write   f16 pairs
-//   v_cache  u32 [K, C, E/2]       read_write   f16 pairs
+//   k_cache  u32 [K, C, E/2]       read_write   f16 pairs, or as in lib/q8_cache.wgsl
+//   v_cache  u32 [K, C, E/2]       read_write   f16 pairs, or as in lib/q8_cache.wgsl
 //   y        f32 [T, H E]          read_write   with S > 1 [T, H S (E + 4)]
 //   step     Step                  read
 //   params   Params                uniform
@@ -32,8 +32,8 @@ struct Params {
 @group(0) @binding(0) var<storage, read> qkv: array<f32>;
 @group(0) @binding(1) var<storage, read> rope: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> gains: array<f32>;
-@group(0) @binding(3) var<storage, read_write> k_cache: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read_write> v_cache: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read_write> k_cache: array<Eight>;
+@group(0) @binding(4) var<storage, read_write> v_cache: array<Eight>;
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read> step: Step;
 @group(0) @binding(7) var<uniform> params: Params;
@@ -46,20 +46,14 @@ override TOKENS: u32 = 4;
 //#include few_heads
 
 var<workgroup> query: array<vec4<f32>, 2 * COLUMNS>;
-var<workgroup> new_k: array<vec4<u32>, TOKENS * COLUMNS>; // [token, column] of this step
-var<workgroup> new_v: array<vec4<u32>, TOKENS * COLUMNS>;
 
 // What another workgroup is writing to the cache is not used.
 fn is_new(j: u32) -> bool {
   return j >= step.position;
 }
 
-fn new_key(j: u32, column: u32) -> vec4<u32> {
-  return new_k[(max(j, step.position) - step.position) * COLUMNS + column];
-}
-
-fn new_value(j: u32, column: u32) -> vec4<u32> {
-  return new_v[(max(j, step.position) - step.position) * COLUMNS + column];
+fn newest(j: u32) -> u32 {
+  return max(j, step.position) - step.position;
 }
 
 @compute @workgroup_size(LANES)
@@ -81,10 +75,8 @@ fn attention_few(
   }
   prepare(token, head, head / sharers, lane);
   workgroupBarrier();
-  if (head % sharers == 0 && lane < COLUMNS && span.start < span.end && span.end == own + 1) {
-    let place = row_of(span, own);
-    k_cache[place * COLUMNS + lane] = new_k[token * COLUMNS + lane];
-    v_cache[place * COLUMNS + lane] = new_v[token * COLUMNS + lane];
+  if (head % sharers == 0 && span.start < span.end && span.end == own + 1) {
+    store(row_of(span, own), token, lane);
   }
   let found = attend(span, lane);
   if (lane < COLUMNS) {

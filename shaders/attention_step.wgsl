@@ -11,8 +11,8 @@
 //   qkv      f32 [1, (H + 2K) E]   read         not rotated
 //   rope     f32 [P, ROPE/2, 2]    read         cos, sin
 //   gains    f32                   read         as in qk_norm; used with NORM
-//   k_cache  u32 [K, C, E/2]       read_write   f16 pairs
-//   v_cache  u32 [K, C, E/2]       read_write   f16 pairs
+//   k_cache  u32 [K, C, E/2]       read_write   f16 pairs, or as in lib/q8_cache.wgsl
+//   v_cache  u32 [K, C, E/2]       read_write   f16 pairs, or as in lib/q8_cache.wgsl
 //   y        f32 [1, H E]          read_write   with S > 1 [H S (E + 4)]
 //   step     Step                  read
 //   params   Params                uniform
@@ -33,33 +33,29 @@ struct Params {
 @group(0) @binding(0) var<storage, read> qkv: array<f32>;
 @group(0) @binding(1) var<storage, read> rope: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> gains: array<f32>;
-@group(0) @binding(3) var<storage, read_write> k_cache: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read_write> v_cache: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read_write> k_cache: array<Eight>;
+@group(0) @binding(4) var<storage, read_write> v_cache: array<Eight>;
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read> step: Step;
 @group(0) @binding(7) var<uniform> params: Params;
 
 override WIDTH: u32;
-override LANES: u32 = 256;
+override LANES: u32 = 256; // at least E/2
+
+const TOKENS = 1u;
 
 //#include attend
 //#include normed_heads
 //#include rope
 
 var<workgroup> query: array<vec4<f32>, 2 * COLUMNS>;
-var<workgroup> new_k: array<vec4<u32>, COLUMNS>;
-var<workgroup> new_v: array<vec4<u32>, COLUMNS>;
 
 fn is_new(j: u32) -> bool {
   return j >= step.position;
 }
 
-fn new_key(j: u32, column: u32) -> vec4<u32> {
-  return new_k[column];
-}
-
-fn new_value(j: u32, column: u32) -> vec4<u32> {
-  return new_v[column];
+fn newest(j: u32) -> u32 {
+  return 0;
 }
 
 // Four elements from `e` of the head at `start`, rotated.
@@ -72,10 +68,6 @@ fn plain(start: u32, e: u32) -> vec4<f32> {
   return vec4(qkv[start + e], qkv[start + e + 1], qkv[start + e + 2], qkv[start + e + 3]);
 }
 
-fn eight(a: vec4<f32>, b: vec4<f32>) -> vec4<u32> {
-  return vec4(cached(a.xy), cached(a.zw), cached(b.xy), cached(b.zw));
-}
-
 fn prepare(head: u32, kv_head: u32, lane: u32) {
   let k_start = (params.heads + kv_head) * WIDTH;
   let v_start = k_start + params.kv_heads * WIDTH;
@@ -84,11 +76,12 @@ fn prepare(head: u32, kv_head: u32, lane: u32) {
     if (i < 2 * COLUMNS) {
       query[i] = turned(head * WIDTH, i * 4) * params.scale;
     } else if (i < 3 * COLUMNS) {
-      new_k[i - 2 * COLUMNS] = eight(turned(k_start, e), turned(k_start, e + 4));
+      keep(i - 2 * COLUMNS, turned(k_start, e), turned(k_start, e + 4));
     } else {
-      new_v[i - 3 * COLUMNS] = eight(plain(v_start, e), plain(v_start, e + 4));
+      keep(i - 2 * COLUMNS, plain(v_start, e), plain(v_start, e + 4));
     }
   }
+  settle(lane);
 }
 
 @compute @workgroup_size(LANES)
@@ -105,10 +98,8 @@ fn attention_step(
   }
   prepare(head, head / sharers, lane);
   workgroupBarrier();
-  if (head % sharers == 0 && lane < COLUMNS && span.start < span.end && span.end == step.position + 1) {
-    let own = row_of(span, step.position);
-    k_cache[own * COLUMNS + lane] = new_k[lane];
-    v_cache[own * COLUMNS + lane] = new_v[lane];
+  if (head % sharers == 0 && span.start < span.end && span.end == step.position + 1) {
+    store(row_of(span, step.position), 0, lane);
   }
   let found = attend(span, lane);
   if (lane < COLUMNS) {

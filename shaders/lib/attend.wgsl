@@ -2,11 +2,12 @@
 // Each lane scores one, then the lanes divide into E/8 columns and SLICES slices.
 //
 // Loads depend on no condition, so that many are on their way at once: what takes time is their latency. Uses k_cache,
-// v_cache, params, WIDTH, LANES, the workgroup's `query`, and the kernel's functions is_new(j), new_key(j, column) and
-// new_value(j, column) for those positions whose keys and values are not taken from the cache.
+// v_cache, params, WIDTH, LANES, TOKENS, the workgroup's `query`, and the kernel's functions is_new(j), for positions
+// whose keys and values are not taken from the cache, and newest(j), which of the step's tokens such a one is.
 
 //#include order
 //#include cache
+//#include f16_eights
 
 override COLUMNS: u32 = WIDTH / 8;
 override SLICES: u32 = LANES / COLUMNS;
@@ -48,15 +49,13 @@ fn score(span: Span, j: u32) -> f32 {
   let fresh = is_new(j);
   var sum = 0.0;
   for (var e = 0u; e < COLUMNS; e++) {
-    let k = select(k_cache[row * COLUMNS + e], new_key(j, e), fresh);
-    sum += dot(query[2 * e], halves(k.xy)) + dot(query[2 * e + 1], halves(k.zw));
+    sum += key_dot(row, j, e, fresh);
   }
   return sum;
 }
 
-fn value(span: Span, j: u32, column: u32) -> mat2x4<f32> {
-  let v = select(v_cache[row_of(span, j) * COLUMNS + column], new_value(j, column), is_new(j));
-  return mat2x4(halves(v.xy), halves(v.zw));
+fn value(w: f32, span: Span, j: u32, column: u32) -> mat2x4<f32> {
+  return weighed(w, row_of(span, j), j, column);
 }
 
 fn attend(span: Span, lane: u32) -> Attended {
@@ -88,8 +87,8 @@ fn attend(span: Span, lane: u32) -> Attended {
         let w = select(vec4<f32>(), all, four == held);
         let j = vec4(base) + held;
         sum += w.x + w.y + w.z + w.w;
-        total += w.x * value(span, j.x, column) + w.y * value(span, j.y, column);
-        total += w.z * value(span, j.z, column) + w.w * value(span, j.w, column);
+        total += value(w.x, span, j.x, column) + value(w.y, span, j.y, column);
+        total += value(w.z, span, j.z, column) + value(w.w, span, j.w, column);
       }
     }
   }

@@ -1,5 +1,5 @@
-// Reading the key-value cache: f16 pairs in u32, [K, C, E/2], seen as vec2 of four halves. With RING, position p lies
-// in slot p % C, and a query sees fewer than C positions; without, in slot p, and positions end at C.
+// Where positions lie in the key-value cache, and what a query sees of them. With RING, position p lies in slot p % C,
+// and a query sees fewer than C positions; without, in slot p, and positions end at C.
 
 override RING: bool = false;
 

@@ -1,5 +1,5 @@
 // One q head of a token, and the k and v heads of it and of those before it in this step, normed as in normed_heads and
-// rotated. Uses qkv, gains, params, WIDTH, COLUMNS, LANES and the workgroup's pool, query, new_k and new_v.
+// rotated. Uses qkv, gains, params, WIDTH, COLUMNS, SLICES, LANES, TOKENS, the workgroup's pool and query, and `keep`.
 
 //#include head_norms
 //#include rope
@@ -49,27 +49,26 @@ fn plain(at: u32) -> vec4<f32> {
   return vec4(qkv[at], qkv[at + 1], qkv[at + 2], qkv[at + 3]);
 }
 
-fn eight(a: vec4<f32>, b: vec4<f32>) -> vec4<u32> {
-  return vec4(cached(a.xy), cached(a.zw), cached(b.xy), cached(b.zw));
-}
-
 fn prepare(token: u32, head: u32, kv_head: u32, lane: u32) {
   let k_start = (params.heads + kv_head) * WIDTH;
-  for (var i = lane; i < (2 * token + 4) * COLUMNS; i += LANES) {
-    if (i < 2 * COLUMNS) {
+  let each = SLICES * COLUMNS; // whole rows
+  for (var first = 0u; first < (2 * token + 4) * COLUMNS; first += each) {
+    let i = first + lane;
+    if (lane < each && i < 2 * COLUMNS) {
       choose(token, true);
       query[i] = turned(head * WIDTH, i * 4, step.position + token) * params.scale;
-    } else {
+    } else if (lane < each && i < (2 * token + 4) * COLUMNS) {
       let t = i / COLUMNS / 2 - 1;
       let e = i % COLUMNS * 8;
       choose(t, false);
       if (i / COLUMNS % 2 == 0) {
-        new_k[t * COLUMNS + i % COLUMNS] =
-          eight(turned(k_start, e, step.position + t), turned(k_start, e + 4, step.position + t));
+        let p = step.position + t;
+        keep(t * COLUMNS + i % COLUMNS, turned(k_start, e, p), turned(k_start, e + 4, p));
       } else {
         let at = base + k_start + params.kv_heads * WIDTH + e;
-        new_v[t * COLUMNS + i % COLUMNS] = eight(plain(at), plain(at + 4));
+        keep((TOKENS + t) * COLUMNS + i % COLUMNS, plain(at), plain(at + 4));
       }
     }
+    settle(lane);
   }
 }

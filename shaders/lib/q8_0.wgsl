@@ -1,24 +1,13 @@
 // q8_0: weight j = d * q[j]; two vec4 of quants a block (32 signed bytes), d in half a u32 of scales.
 
 //#include half_scale
-//#include places
+//#include signed_bytes
 
 struct Packed {
   a: vec4<u32>,
   b: vec4<u32>,
   scale: u32,
   block: u32,
-}
-
-// `places` takes the last byte as signed; the others are moved up by 128, which MOVED_BY takes away again.
-const MOVED_BY = vec4<f32>(128, 128, 128, 0);
-
-fn moved(word: u32) -> vec4<f32> {
-  return places(word ^ 0x00808080);
-}
-
-fn signed(word: u32) -> vec4<f32> {
-  return moved(word) * UNITS - MOVED_BY;
 }
 
 fn fetch(block: u32) -> Packed {

@@ -24,6 +24,9 @@ async def run(
     with bench(device, software) as b:
         out = b.upload(y)
         b.set_step(position, count)
+        if shape.bits == 8:
+            held = reference.eight_bits(*held)
+            k, v = reference.from_eight_bits(*reference.eight_bits(k, v), k.shape)
         cache = Cache(*(b.upload(part) for part in held))
         await b.run(attention(b.shared, tokens, shape, b.upload(q), cache, out))
         y = await b.read(out, y.shape)
@@ -82,3 +85,15 @@ async def test_scores_of_several_hundred(device, software):
     for options in ({}, {"softcap": 50.0}):
         shape = heads(2, 1, 64, 300, **options)
         np.testing.assert_allclose(*await run(device, software, shape, 200, 64, spread=200.0), rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize(("width", "tokens"), [(16, 1), (36, 1), (64, 1), (96, 1), (20, 7), (64, 7), (80, 7), (256, 7)])
+async def test_eight_bits(device, software, width, tokens):
+    shape = heads(9, 3, width, 200, bits=8)
+    np.testing.assert_allclose(*await run(device, software, shape, 150, tokens), **tolerance.DOT)
+
+
+@pytest.mark.parametrize(("position", "tokens"), [(10, 64), (79, 1), (80, 1), (570, 64), (636, 4)])
+async def test_eight_bits_in_a_ring(device, software, position, tokens):
+    shape = heads(4, 2, 32, 80, window=16, softcap=2.0, ring=True, bits=8)
+    np.testing.assert_allclose(*await run(device, software, shape, position, tokens), **tolerance.DOT)

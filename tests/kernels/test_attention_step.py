@@ -22,7 +22,10 @@ def joined(raw: np.ndarray, left: Parts | None, shape: Heads) -> np.ndarray:
 
 
 async def run(device, shape: Heads, position: int, reach: int = 0):
-    """Output and reference [H, E], then the caches as they are and as they should be."""
+    """Output and reference [H, E], then the caches as they are and as they should be.
+
+    With 8 bits the reference takes the newest key and value as they were kept: so they are read later.
+    """
     rng = np.random.default_rng([position, shape.width])
     qkv = rng.standard_normal((1, shape.heads + 2 * shape.kv_heads, shape.width), np.float32)
     places = max(shape.context, position + 1)
@@ -35,11 +38,13 @@ async def run(device, shape: Heads, position: int, reach: int = 0):
     def hold(part):
         return reference.ring(part[:, : position + 1], shape.context) if shape.ring else part
 
+    held = hold(k), hold(v)
+    if shape.bits == 8:
+        held = reference.eight_bits(*held)
+        k, v = reference.from_eight_bits(*reference.eight_bits(k, v), k.shape)
     with bench(device, False) as b:
-        out, cache = (
-            b.upload(np.full((2 * MOST_PARTS, shape.heads, shape.width), np.nan, np.float32)),
-            Cache(b.upload(hold(k)), b.upload(hold(v))),
-        )
+        out = b.upload(np.full((2 * MOST_PARTS, shape.heads, shape.width), np.nan, np.float32))
+        cache = Cache(*(b.upload(part) for part in held))
         rope = b.upload(table) if shape.rope_width else b.shared.dummy
         b.set_step(position, 1)
         gain = b.upload(gains) if gains is not None else None
@@ -48,11 +53,20 @@ async def run(device, shape: Heads, position: int, reach: int = 0):
         await b.run(calls)
         raw = await b.read(out, (2 * MOST_PARTS * shape.heads * shape.width,))
         y = joined(raw, parts_for(b.shared, 1, shape, reach), shape)
-        after = [await b.read(buffer, hold(k).shape, np.float16) for buffer in (cache.k, cache.v)]
+        after = [
+            await b.read(buffer, part.shape, part.dtype.type)
+            for buffer, part in zip((cache.k, cache.v), held, strict=True)
+        ]
     normed = reference.qk_norm(qkv, shape.heads, gains, shape.norm, shape.eps) if gains is not None else qkv
     turned = reference.rotate(normed, table[position : position + 1], shape.interleaved)
-    k[:, position] = turned[0, shape.heads : -shape.kv_heads].astype(np.float16)
-    v[:, position] = qkv[0, -shape.kv_heads :].astype(np.float16)
+    new_k, new_v = turned[0, shape.heads : -shape.kv_heads], qkv[0, -shape.kv_heads :]
+    if shape.bits == 8:
+        after = reference.from_eight_bits(*after, hold(k).shape)
+        place = position % shape.context
+        reference.check_rounded(after[0][:, place], new_k)
+        reference.check_rounded(after[1][:, place], new_v)
+        new_k, new_v = after[0][:, place], after[1][:, place]
+    k[:, position], v[:, position] = new_k.astype(k.dtype), new_v.astype(v.dtype)
     options = {"scale": shape.scale, "window": shape.window, "softcap": shape.softcap}
     seen = slice(0, position + 1)
     wanted = reference.attention(turned[:, : shape.heads], k[:, seen], v[:, seen], position, **options)
@@ -108,3 +122,22 @@ async def test_parts(device, reach):
         check(*await run(device, shape, position, reach))
     ring = Heads(3, 1, 64, 64, 96, False, 0.125, window=80, softcap=2.0, ring=True)
     check(*await run(device, ring, 300, reach))
+
+
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "width", "rope_width", "norm"),
+    [(9, 3, 64, 64, ""), (4, 2, 16, 8, "head"), (3, 3, 80, 32, ""), (2, 1, 96, 0, ""), (4, 1, 256, 256, "whole")],
+)
+async def test_eight_bits(device, heads, kv_heads, width, rope_width, norm):
+    shape = Heads(heads, kv_heads, width, rope_width, 300, True, width**-0.5, norm=norm, eps=1e-5, bits=8)
+    check(*await run(device, shape, 270))
+
+
+@pytest.mark.parametrize("position", [0, 511, 2000])
+async def test_eight_bits_in_parts(device, position):
+    check(*await run(device, Heads(4, 2, 128, 128, position + 1, False, 0.1, bits=8), position))
+
+
+@pytest.mark.parametrize("position", [15, 300, 1000])
+async def test_eight_bits_in_a_ring(device, position):
+    check(*await run(device, Heads(4, 2, 32, 32, 300, True, 0.2, window=290, ring=True, bits=8), position))

@@ -108,6 +108,10 @@ async def test_large_matrices_share_what_is_read_and_workgroup_memory_limits_how
         assert few.tokens_each(b.shared, replace(weight, parts=()), 4) == 1
 
 
+async def read_all(b, buffer):
+    return await b.read(buffer, (buffer.nbytes,), np.uint8)
+
+
 async def attend(device, shape: Heads, position: int, reach: int = 0, tokens: int = 4, count: int = 4):
     """Output and caches of one launch for several tokens, and of one launch after the other."""
     rng = np.random.default_rng([position, shape.width])
@@ -117,6 +121,8 @@ async def attend(device, shape: Heads, position: int, reach: int = 0, tokens: in
     k[:, position:], v[:, position:] = np.nan, np.nan
     if shape.ring:
         k, v = (reference.ring(part[:, :position], shape.context) for part in (k, v))
+    if shape.bits == 8:
+        k, v = reference.eight_bits(k, v)
     table = reference.rope_table(places, shape.rope_width)
     parts = shape.heads + shape.kv_heads if shape.norm == "whole" else 2
     gains = rng.standard_normal((parts, shape.width), np.float32)
@@ -140,13 +146,14 @@ async def attend(device, shape: Heads, position: int, reach: int = 0, tokens: in
 
         cache = Cache(b.upload(k), b.upload(v))
         got = (await run(tokens, position, count)).reshape(tokens, size)[:count]
-        after = [await b.read(buffer, k.shape, np.uint16) for buffer in (cache.k, cache.v)]
+        after = [await read_all(b, buffer) for buffer in (cache.k, cache.v)]
         cache = Cache(b.upload(k), b.upload(v))
         wanted = [(await run(1, position + t, 1))[:size] for t in range(count)]
-        wanted_after = [await b.read(buffer, k.shape, np.uint16) for buffer in (cache.k, cache.v)]
+        wanted_after = [await read_all(b, buffer) for buffer in (cache.k, cache.v)]
     np.testing.assert_array_equal(got, np.stack(wanted))
     assert not np.isnan(got).any()
-    np.testing.assert_array_equal(after, wanted_after)
+    for ours, theirs in zip(after, wanted_after, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("norm", ["", "head", "whole"])
@@ -172,3 +179,23 @@ async def test_attention_in_a_ring(device):
     shape = Heads(4, 2, 32, 32, 96, False, 0.2, window=80, softcap=2.0, ring=True)
     for position in (78, 94, 300):
         await attend(device, shape, position)
+
+
+@pytest.mark.parametrize(
+    ("width", "tokens", "options"),
+    [
+        (64, 4, {}),
+        (80, 8, {}),  # rows that do not fill a workgroup
+        (256, 8, {"norm": "head"}),
+        (32, 4, {"window": 80, "softcap": 2.0, "ring": True}),
+        (128, 3, {"norm": "whole"}),
+    ],
+)
+async def test_attention_with_eight_bits(device, width, tokens, options):
+    shape = Heads(4, 2, width, 16, 96, False, 0.1, eps=EPS, bits=8, **options)
+    for position in (0, 78):
+        await attend(device, shape, position, tokens=tokens, count=tokens)
+
+
+async def test_attention_in_parts_with_eight_bits(device):
+    await attend(device, Heads(3, 1, 64, 64, 5000, True, 0.125, bits=8), 510, 4096, count=3)

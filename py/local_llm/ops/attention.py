@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from local_llm.gpu.kernel import Call, Kernel, pack, spread
-from local_llm.gpu.memory import Buffer
+from local_llm.gpu.memory import Buffer, Memory
 from local_llm.ops.linear import Parts
 from local_llm.ops.shared import Shared
 
@@ -28,6 +28,7 @@ class Heads:
     window: a query sees this many positions, itself included (0: all); softcap c: scores become c·tanh(s/c) (0: none).
     ring: position p lies in place p mod C of the cache, where window + T - 1 fit; causal: a query sees none after it.
     norm: RMS norms of q and k before they turn: "", "head" (each head alone) or "whole" (all heads of a token as one).
+    bits: of a number in the cache, 16 or 8.
     """
 
     heads: int
@@ -43,19 +44,44 @@ class Heads:
     causal: bool = True
     norm: str = ""
     eps: float = 0.0  # of norm
+    bits: int = 16
 
 
 @dataclass(frozen=True)
 class Cache:
-    """One layer's keys and values, each f16 [K, C, E] packed in u32."""
+    """One layer's keys and values, each [K, C, E] in u32: pairs of f16, or bytes as shaders/lib/q8_cache.wgsl says."""
 
     k: Buffer
     v: Buffer
 
 
 def cache_bytes(heads: Heads) -> int:
-    """Bytes of one of the two buffers of a layer's Cache."""
-    return heads.kv_heads * heads.context * heads.width * 2
+    """Bytes of a layer's Cache.k; its v takes no more."""
+    return value_bytes(heads) + _peak_bytes(heads)
+
+
+def value_bytes(heads: Heads) -> int:
+    """Bytes of a layer's Cache.v."""
+    return heads.kv_heads * heads.context * heads.width * heads.bits // 8
+
+
+def _peak_bytes(heads: Heads) -> int:
+    return heads.kv_heads * heads.context * 8 * _peak_pairs(heads) if heads.bits == 8 else 0
+
+
+def _peak_pairs(heads: Heads) -> int:
+    """PAIRS of shaders/lib/q8_cache.wgsl."""
+    return -(-heads.width // 64)
+
+
+def allocate_cache(heads: Heads, memory: Memory) -> Cache:
+    """A layer's empty cache."""
+    return Cache(memory.create(cache_bytes(heads), "kv cache"), memory.create(value_bytes(heads), "kv cache"))
+
+
+def _kept(heads: Heads, by: str) -> dict[str, str]:
+    """How a kernel that takes keys and values by "pairs", "fours" or "eights" finds them."""
+    return {f"f16_{by}": f"q8_{by}"} if heads.bits == 8 else {}
 
 
 def rope_kv(s: Shared, tokens: int, heads: Heads, qkv: Buffer, rope: Buffer, cache: Cache) -> list[Call]:
@@ -65,6 +91,7 @@ def rope_kv(s: Shared, tokens: int, heads: Heads, qkv: Buffer, rope: Buffer, cac
     """
     kernel = Kernel.of(
         "rope_kv",
+        _kept(heads, "pairs"),
         HEADS=heads.heads,
         KV_HEADS=heads.kv_heads,
         WIDTH=heads.width,
@@ -72,7 +99,8 @@ def rope_kv(s: Shared, tokens: int, heads: Heads, qkv: Buffer, rope: Buffer, cac
         INTERLEAVED=heads.interleaved,
         RING=heads.ring,
     )
-    items = tokens * (heads.heads + 2 * heads.kv_heads) * heads.width // 2
+    each = 32 * _peak_pairs(heads) if heads.bits == 8 else heads.width // 2  # LANES_A_ROW
+    items = tokens * (heads.heads + 2 * heads.kv_heads) * each
     grid = spread(-(-items // _ROPE_LANES))
     return [Call(kernel, (qkv, rope, cache.k, cache.v, s.step), grid, pack(heads.context))]
 
@@ -108,6 +136,7 @@ def rope_attention(
     parts, lanes = split(heads, reach)
     kernel = Kernel.of(
         "attention_step",
+        _kept(heads, "eights"),
         LANES=lanes,
         WIDTH=heads.width,
         ROPE=heads.rope_width,
@@ -150,10 +179,11 @@ def attention(s: Shared, tokens: int, heads: Heads, qkv: Buffer, cache: Cache, y
     # SwiftShader sets workgroup memory to zero once for every four lanes, slowly: the smallest workgroups win there.
     lanes = heads.width // 4 if s.caps.software else 256 if tokens == 1 else 128
     if tokens > 1:
-        chosen = Kernel.of("attention", LANES=lanes, WIDTH=heads.width, RING=heads.ring, CAUSAL=heads.causal)
+        constants = {"LANES": lanes, "WIDTH": heads.width, "RING": heads.ring, "CAUSAL": heads.causal}
+        chosen = Kernel.of("attention", _kept(heads, "fours"), **constants)
         grid = (-(-tokens // 4), heads.heads, 1)
     else:
-        chosen = Kernel.of("attention_decode", LANES=lanes, WIDTH=heads.width, RING=heads.ring)
+        chosen = Kernel.of("attention_decode", _kept(heads, "fours"), LANES=lanes, WIDTH=heads.width, RING=heads.ring)
         grid = (heads.heads, 1, 1)
     return [Call(chosen, (qkv, cache.k, cache.v, y, s.step), grid, _numbers(heads))]
 
@@ -176,6 +206,7 @@ def attention_few(
     parts, lanes = split(heads, reach)
     kernel = Kernel.of(
         "attention_few",
+        _kept(heads, "eights"),
         LANES=lanes,
         WIDTH=heads.width,
         ROPE=heads.rope_width,
