@@ -60,7 +60,14 @@ class DownloadFailed(LocalLLMError):
 
 
 class StorageFull(LocalLLMError):
-    """This device has no room for a model's file; the remedy names models that could be deleted."""
+    """This device has no room for a model's file; the remedy names models that could be deleted.
+
+    missing: bytes, 0 where nobody knows.
+    """
+
+    def __init__(self, message: str, *, remedy: str = "", missing: int = 0) -> None:
+        super().__init__(message, remedy=remedy)
+        self.missing = missing
 
 
 class ModelError(LocalLLMError):

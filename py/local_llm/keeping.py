@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -21,15 +21,23 @@ class Keeping:
         self.open_once = self._of_model = host.open_blobs  # nothing is kept
         self._storage = host.storage
         self._changed = changed
+        self._source: Any = None
+        self._missing = 0  # bytes for which the present model was refused
 
     def begin(self, source: Any, sha256: str | None) -> None:
         """From now on files are of the model `source`. sha256: what its file must have, where that is known."""
+        self._source, self._missing = source, 0
         if self._storage:
             self._of_model = self._storage.opener(source, sha256)
 
     async def open_blobs(self, source: Any) -> Blobs:
         """See gpu.ports.Host: what comes from the network is kept."""
-        return await self._of_model(source)
+        try:
+            return await self._of_model(source)
+        except StorageFull as error:
+            self._missing = error.missing
+            await self.refresh()
+            raise
 
     async def loaded(self, source: Any) -> None:
         """The model is loaded."""
@@ -78,7 +86,9 @@ class Keeping:
         if not here:
             raise UnknownModel(f"Nothing is kept of {', '.join(sorted(wanted))}.")
         try:
-            return sum([await storage.delete(one.model) for one in here])
+            freed = sum([await storage.delete(one.model) for one in here])
+            self._missing = max(self._missing - freed, 0)
+            return freed
         finally:
             await self.refresh()
 
@@ -112,10 +122,7 @@ class Keeping:
         """
         storage, room = await self._there(), await self.room()
         missing = nbytes - (room["quota_bytes"] - room["used_bytes"])
-        chosen: list[Kept] = []
-        for one in sorted(self.models, key=lambda one: one.used_at):
-            if not one.pinned and not one.used and missing > sum(each.nbytes for each in chosen):
-                chosen.append(one)
+        chosen = self._oldest(missing)
         if missing > sum(one.nbytes for one in chosen):
             raise StorageFull(
                 f"{nbytes} bytes are wanted; deleting all models that are neither pinned nor in use leaves "
@@ -126,6 +133,22 @@ class Keeping:
             return sum([await storage.delete(one.model) for one in chosen])
         finally:
             await self.refresh()
+
+    @property
+    def giving_way(self) -> list[Kept]:
+        """Models without which there is room for the one that was refused, as free() chooses; [] if that is no use."""
+        mine = self._addresses([self._source]) if isinstance(self._source, str) else set()
+        chosen = self._oldest(self._missing, mine)
+        return chosen if sum(one.nbytes for one in chosen) >= self._missing else []
+
+    def _oldest(self, missing: int, spared: Collection[str] = ()) -> list[Kept]:
+        """The least recently used models that together have so many bytes, or all; no pinned, used or spared ones."""
+        chosen: list[Kept] = []
+        for one in sorted(self.models, key=lambda one: one.used_at):
+            free = not one.pinned and not one.used and one.model not in spared
+            if free and missing > sum(each.nbytes for each in chosen):
+                chosen.append(one)
+        return chosen
 
     def _addresses(self, urls: Iterable[str]) -> set[str]:
         return {self._storage.address(url) for url in urls} if self._storage else set(urls)

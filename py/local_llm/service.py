@@ -198,6 +198,7 @@ class Service(runtime.LocalLLM, Storing):
             **super().status(),
             "loading_model": self._loading_model if loading else None,
             "remedy": self._remedy if self.state.error else "",
+            "giving_way": self._giving_way() if self.state.error else [],
             **{name: self._download.get(name) if loading else None for name in _DOWNLOAD},
             "gpu_limit": {"bytes": limit.nbytes, "source": limit.source} if limit else None,
             "adapter": caps.adapter if caps else None,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from local_llm.catalog import Catalog
+from local_llm.catalog import Catalog, stem
 from local_llm.formats.opening import open_checkpoint
 from local_llm.keeping import Keeping
 
@@ -22,7 +22,7 @@ class Storing:
     async def stored_models(self) -> list[dict[str, Any]]:
         """Models on this device, JSON-able: gpu.ports.Kept's fields and `id`, None where the catalogue has none."""
         await self.keeping.refresh()
-        return self.keeping.listed({url: entry.id for entry in self.catalog.entries for url in entry.urls})
+        return self.keeping.listed(self._ids())
 
     def look_at_storage(self) -> None:
         """Find out, in the background, which models are here already."""
@@ -77,6 +77,18 @@ class Storing:
     def _places(self, model: str) -> Sequence[str]:
         entry = self.catalog.get(model)
         return entry.urls if entry else (model,)
+
+    def _giving_way(self) -> list[dict[str, Any]]:
+        """Of a load that was refused for want of room: kept models without which it has room, JSON-able."""
+        names = {row["model"]: row["id"] for row in self.keeping.listed(self._ids())}
+        return [
+            {"model": one.model, "name": names[one.model] or stem(one.model), "nbytes": one.nbytes}
+            for one in self.keeping.giving_way
+        ]
+
+    def _ids(self) -> dict[str, str]:
+        """Catalogue ids by address."""
+        return {url: entry.id for entry in self.catalog.entries for url in entry.urls}
 
     def _kept_sums(self) -> dict[str, int]:
         return {"models": len(self.keeping.models), "kept_bytes": sum(one.nbytes for one in self.keeping.models)}

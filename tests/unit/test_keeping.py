@@ -159,3 +159,31 @@ async def test_models_go_to_files_and_come_back_by_name_or_address(tmp_path):
     with pytest.raises(CorruptModel):
         await service.import_model(Named(path, "tiny.gguf"))
     assert len(shelf.told) == 3
+
+
+async def test_a_refused_load_names_what_would_give_way(tmp_path):
+    shelf = Shelf(kept("new", 30, 9), kept("pinned", 20, 1, pinned=True), kept("old", 20, 2), kept("tiny.gguf", 5, 0))
+    service = Service(replace(Bench(tmp_path).service()._host, storage=shelf), catalog=CATALOG)
+    missing = 30 * MB
+
+    async def full(source):
+        raise StorageFull("no room", missing=missing)
+
+    shelf.open = full
+    with pytest.raises(StorageFull):
+        await service.init("tiny")  # of which 5 MB are there
+    assert [(one["name"], one["nbytes"]) for one in service.status()["giving_way"]] == [
+        ("old", 20 * MB),
+        ("new", 30 * MB),
+    ]
+    await service.delete_model("https://here/old")
+    assert [one["model"] for one in service.status()["giving_way"]] == ["https://here/new"]
+    missing = 31 * MB
+    with pytest.raises(StorageFull):
+        await service.init("tiny")
+    assert service.status()["giving_way"] == []  # it would be no use
+    missing = 30 * MB
+    with pytest.raises(StorageFull):
+        await service.retry()
+    await service.delete_model("https://here/new")
+    assert service.status()["giving_way"] == []  # there is room now

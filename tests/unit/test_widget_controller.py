@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from local_llm.errors import NotReady
+from local_llm.errors import Busy, NotReady
 from local_llm.events import Events
 from local_llm.widget.actions import act
 from local_llm.widget.controller import EVENTS, Controller
@@ -182,3 +182,30 @@ async def test_actions(service, caplog):
     assert not caplog.records
     await act(service, "unload-model")
     assert "unload-model" in caplog.text
+
+
+class Shelf(Service):
+    """A service that keeps models, of which "used" is in use."""
+
+    async def delete_model(self, model):
+        if model == "used":
+            raise Busy("It is in use.")
+        self.done.append(("delete", model))
+
+    async def pin_model(self, model, pinned=True):
+        self.done.append(("pin", model, pinned))
+
+    async def retry(self):
+        self.done.append("retry")
+
+
+async def test_making_room_deletes_what_was_named_and_loads_again():
+    service = Shelf()
+    await act(service, "make-room")  # nothing is offered
+    assert service.done == []
+    service.state["giving_way"] = [{"model": "https://x/a", "name": "a", "nbytes": 1}, {"model": "b", "name": "B"}]
+    await act(service, "make-room")
+    assert service.done == [("delete", "https://x/a"), ("delete", "b"), "retry"]
+    service.state["giving_way"] = [{"model": "used"}, {"model": "b"}]
+    await act(service, "make-room")
+    assert len(service.done) == 3

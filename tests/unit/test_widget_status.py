@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from local_llm.widget.amounts import bytes_text, duration, percent, speed
-from local_llm.widget.snapshot import Snapshot, read_snapshot
+from local_llm.widget.snapshot import Giving, Snapshot, read_snapshot
 from local_llm.widget.status import STATES, controls, state_of, widget_status
 
 FIELDS = {"state", "primary_metric", "secondary_metric", "last_activity", "message"}
@@ -79,6 +79,7 @@ def test_the_blueprints_labels():
 def test_a_status_with_holes_is_read():
     assert read_snapshot({}) == Snapshot()
     odd = {"progress": float("nan"), "gpu_bytes": None, "statistics": None, "gpu_limit": 3, "model": 7}
+    odd |= {"giving_way": 3}
     assert read_snapshot(odd) == Snapshot(model="7")
     assert read_snapshot({"progress": 7}).progress == 1.0
 
@@ -91,6 +92,7 @@ def test_a_full_status_is_read():
         "loaded_bytes": 5,
         "total_bytes": 10,
         "seconds_left": 2,
+        "giving_way": [{"model": "https://x/a", "nbytes": 3}, None],
         "gpu_limit": {"bytes": 9, "source": "s"},
         "statistics": {
             "generations": 2,
@@ -104,6 +106,7 @@ def test_a_full_status_is_read():
         status, [{"id": "a", "estimated_bytes": 7}, {"id": "b", "supported": False, "reason": "r"}]
     )
     assert (snapshot.model, snapshot.seconds_left, snapshot.gpu_limit_bytes) == ("m", 2.0, 9)
+    assert snapshot.giving_way == (Giving("https://x/a", "https://x/a", 3),)
     assert (snapshot.average_seconds, snapshot.speeds) == (1.5, (3.0, 5.0))
     assert [(row.name, row.nbytes, row.supported) for row in snapshot.models] == [("a", 7, True), ("b", None, False)]
 

@@ -7,7 +7,7 @@ from xml.dom.minidom import getDOMImplementation
 
 import pytest
 
-from local_llm.widget.snapshot import ModelRow, Snapshot
+from local_llm.widget.snapshot import Giving, ModelRow, Snapshot
 from local_llm.widget.tree import El, find_all, h, mount, text_of
 from local_llm.widget.view import View
 
@@ -160,6 +160,17 @@ def test_an_error_comes_with_its_remedy():
     (alert,) = find_all(view, role="alert")
     assert text_of(alert) == "Error: No GPU. Enable it."
     assert [button.attributes["data-action"] for button in find_all(view, part="button")] == ["retry", "load-model"]
+
+
+def test_a_load_without_room_offers_what_would_give_way():
+    giving = (Giving("https://x/a", "<Alpha>", 98_000_000), Giving("b", "Beta", 2_000))
+    assert find_all(View().render(FAILED), data_action="make-room") == []
+    for compact in (False, True):
+        view = View().render(replace(FAILED, giving_way=giving), compact)
+        assert "used longest ago: <Alpha> (98.0 MB), Beta (2.00 KB)." in text_of(view)
+        [button] = find_all(view, data_action="make-room")
+        assert button.attributes["aria-label"] == "Delete <Alpha> (98.0 MB), Beta (2.00 KB), then load"
+    assert find_all(View().render(replace(READY, giving_way=giving)), data_action="make-room") == []
 
 
 def test_markup_in_names_and_errors_stays_text():

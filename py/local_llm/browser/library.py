@@ -146,6 +146,7 @@ class Library:
             f"{url} needs {bytes_text(missing)}; this browser has room for {bytes_text(free)} more "
             f"(of {bytes_text(room['quota_bytes'])}): {bytes_text(missing - free)} are missing.",
             remedy=remedy,
+            missing=missing - free,
         )
 
     # Locks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from local_llm.errors import LocalLLMError
@@ -13,6 +13,8 @@ _log = logging.getLogger(__name__)
 
 class Service(Protocol):
     """What actions need of a service."""
+
+    def status(self) -> Mapping[str, Any]: ...
 
     def init(self, model: Any = None) -> Awaitable[None]: ...
 
@@ -40,6 +42,7 @@ async def act(service: Service, action: str, model: str | None = None) -> None:
         "delete-model": lambda: service.delete_model(model),  # offered for models that the service calls deletable
         "pin-model": lambda: service.pin_model(model, True),
         "unpin-model": lambda: service.pin_model(model, False),
+        "make-room": lambda: _make_room(service),
         "retry": service.retry,
         "unload-model": service.unload,
         "stop-loading": service.unload,
@@ -56,3 +59,12 @@ async def act(service: Service, action: str, model: str | None = None) -> None:
         pass  # an error event told everybody
     except Exception:
         _log.exception("The action '%s' failed", action)
+
+
+async def _make_room(service: Service) -> None:
+    """Delete what the error box named, nothing else, and load again."""
+    giving = service.status().get("giving_way") or ()
+    for one in giving:
+        await service.delete_model(one["model"])
+    if giving:
+        await service.retry()

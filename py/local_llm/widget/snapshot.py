@@ -35,10 +35,20 @@ class ModelRow:
 
 
 @dataclass(frozen=True)
+class Giving:
+    """A kept model whose deletion is offered. model: its address."""
+
+    model: str
+    name: str
+    nbytes: int
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """Bytes in bytes, times in seconds, last_activity in milliseconds since 1970. None: not known, or there is none.
 
-    catalog_error, catalog_remedy: why a widget's own catalogue could not be read, which the service goes on without.
+    giving_way: models without which there is room for the one that was refused. catalog_error, catalog_remedy: why a
+    widget's own catalogue could not be read, which the service goes on without.
     """
 
     ready: bool = False
@@ -53,6 +63,7 @@ class Snapshot:
     seconds_left: float | None = None
     error: str | None = None
     remedy: str = ""
+    giving_way: tuple[Giving, ...] = ()
     catalog_error: str = ""
     catalog_remedy: str = ""
     gpu_bytes: int = 0
@@ -89,6 +100,7 @@ def read_snapshot(status: Mapping[str, Any], models: Sequence[Mapping[str, Any]]
         seconds_left=None if status.get("seconds_left") is None else _number(status.get("seconds_left")),
         error=_text(status.get("error")),
         remedy=_text(status.get("remedy")) or "",
+        giving_way=_giving(status.get("giving_way")),
         gpu_bytes=int(_number(status.get("gpu_bytes"))),
         gpu_limit_bytes=int(_number(limit.get("bytes"))) or None,
         gpu_limit_source=_text(limit.get("source")) or "",
@@ -122,6 +134,15 @@ def _row(model: Mapping[str, Any]) -> ModelRow:
         deletable=model.get("deletable") is True,
         pinned=pinned if isinstance(pinned := model.get("pinned"), bool) else None,
         fits=fits if isinstance(fits := model.get("fits"), bool) else None,
+    )
+
+
+def _giving(value: Any) -> tuple[Giving, ...]:
+    rows = [one for one in value if isinstance(one, Mapping)] if isinstance(value, Sequence) else []
+    models = [str(row.get("model", "")) for row in rows]
+    return tuple(
+        Giving(model, _text(row.get("name")) or model, int(_number(row.get("nbytes"))))
+        for model, row in zip(models, rows, strict=True)
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from local_llm.widget.amounts import bytes_text, duration, percent, speed
-from local_llm.widget.snapshot import ModelRow, Snapshot
+from local_llm.widget.snapshot import Giving, ModelRow, Snapshot
 from local_llm.widget.status import Control, controls, state_of
 from local_llm.widget.tree import El, h, svg
 
@@ -94,6 +94,7 @@ class View:
             "div",
             h("p", f"Error: {error}"),
             h("p", remedy, part="remedy") if remedy else None,
+            _room_offer(snapshot.giving_way) if snapshot.error and snapshot.giving_way else None,
             role="alert",
             part="error",
         )
@@ -212,6 +213,21 @@ def _face(control: Control) -> list[El | str]:
         El(drawing.tag, {**drawing.attributes, "aria-hidden": "true"}, drawing.children, "", drawing.namespace),
         words,
     ]
+
+
+def _room_offer(giving: Sequence[Giving]) -> list[El]:
+    """The button deletes models, so they are named."""
+    names = ", ".join(f"{one.name} ({bytes_text(one.nbytes)})" for one in giving)
+    button = h(
+        "button",
+        "Delete and load",
+        type="button",
+        data_action="make-room",
+        part="room-button",
+        class_="llm-button",
+        aria_label=f"Delete {names}, then load",
+    )
+    return [h("p", f"There is room without what was used longest ago: {names}."), button]
 
 
 def _import_button() -> El:
