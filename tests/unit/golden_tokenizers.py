@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,3 +29,13 @@ def metadata_of(kind: str) -> dict[str, Any]:
         if f"tokenizer.ggml.{key}" in metadata:
             metadata[f"tokenizer.ggml.{key}"] = np.array(metadata[f"tokenizer.ggml.{key}"], dtype)
     return metadata
+
+
+def merges_of_scores(known: Mapping[str, int], scores: np.ndarray) -> list[str]:
+    """ "left right" in order of rank, as text/merges.py has it, told one token after the other."""
+    found = []
+    for number, (text, token) in enumerate(known.items()):
+        for cut in range(1, len(text)):
+            if text[:cut] in known and text[cut:] in known:
+                found.append((-scores[token], -cut, cut - len(text), number, f"{text[:cut]} {text[cut:]}"))
+    return [merge for *_, merge in sorted(found)]

@@ -18,10 +18,9 @@ from local_llm.errors import CorruptModel, InvalidRequest, LocalLLMError, Unsupp
 from local_llm.native.tokenizer import open_tokenizer
 from local_llm.text.dialogue import Dialogue, open_dialogue
 from local_llm.text.folder import TokenizerFiles, read_folder
-from local_llm.text.merges import merges_of_scores
 from tests.conftest import wait
 from tests.model.tiny import CHATML
-from tests.unit.golden_tokenizers import metadata_of
+from tests.unit.golden_tokenizers import merges_of_scores, metadata_of
 from tests.unit.texts import texts
 
 CONTROL = ("<s>", "</s>", "<|user|>", "<|im_end|>")

@@ -12,10 +12,9 @@ import pytest
 from local_llm.native.tokenizer import open_tokenizer
 from local_llm.text.definition import tokenizer_json
 from local_llm.text.gguf_vocabulary import read_vocabulary
-from local_llm.text.merges import merges_of_scores
 from local_llm.text.tokenizer import TextCodec
 from tests.conftest import wait
-from tests.unit.golden_tokenizers import golden, metadata_of
+from tests.unit.golden_tokenizers import golden, merges_of_scores, metadata_of
 from tests.unit.texts import digest, texts
 
 KINDS = list(golden())
@@ -45,7 +44,7 @@ def test_merges_in_the_file_do_what_scores_do():
     metadata = metadata_of("gemma")
     types, tokens = metadata["tokenizer.ggml.token_type"], metadata["tokenizer.ggml.tokens"]
     normal = {text: token for token, text in enumerate(tokens) if types[token] == 1}
-    merges = list(merges_of_scores(normal, metadata.pop("tokenizer.ggml.scores")))
+    merges = merges_of_scores(normal, metadata.pop("tokenizer.ggml.scores"))
     metadata |= {"tokenizer.ggml.model": "gemma4", "tokenizer.ggml.merges": merges, "tokenizer.ggml.bos_token_id": 1}
     made = TextCodec(read_vocabulary("gemma4", metadata), wait(open_tokenizer(tokenizer_json(metadata))))
     assert made.vocabulary.add_bos

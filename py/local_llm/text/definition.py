@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 import numpy as np
 
+from local_llm.errors import UnsupportedModel
+from local_llm.formats.strings import Strings
 from local_llm.text.gguf_vocabulary import model_of, read_flag, read_scores, read_texts, read_vocabulary, wrong
-from local_llm.text.merges import checked_merges, merges_of_scores
+from local_llm.text.merges import checked_merges, scored_merges
 from local_llm.text.pretokenizers import byte_level
+from local_llm.text.table import Hasher, Known, Span, batches, first_of_equal, packed, rows
 from local_llm.text.vocabulary import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, Vocabulary
 
-_T = TypeVar("_T")
+MOST = 32 << 20  # bytes of a tokenizer.json as it is made here
+_MOST_TABLE = 2 << 20  # bytes of a table of characters; XLM-R's has 237,539
+_ROWS = 1 << 12  # written at once
 NEVER = "\U000f0000never{}"  # stands in a list of tokens where one must not be found
 _BYTE_LEVEL_DECODER = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
 _SPACE_TO_MARK = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
@@ -41,20 +47,19 @@ def tokenizer_json(metadata: Mapping[str, Any], name: str = "the file", vocabula
 def tokenizer_parts(
     metadata: Mapping[str, Any], name: str = "the file", vocabulary: Vocabulary | None = None
 ) -> Iterator[bytes]:
-    """That text in parts, each made in some milliseconds but for the first of merges that scores tell.
+    """That text in parts, some of them empty, each made in some milliseconds but for one where scores are sorted.
 
     vocabulary: the metadata's, where it has been read already. Raises UnsupportedModel or CorruptModel, which mention
     `name`.
     """
     vocabulary = vocabulary or read_vocabulary(name, metadata)
     model = model_of(name, metadata)
-    if model == "gpt2":
-        return _byte_level(name, metadata, vocabulary)
-    if model == "bert":
-        return _word_piece(name, metadata, vocabulary)
-    if model == "t5":
-        return _unigram(name, metadata, vocabulary)
-    return _sentence_piece(name, metadata, vocabulary)
+    tokens = packed(vocabulary.tokens)
+    yield b""
+    hasher = Hasher()
+    words = _Words(name, metadata, vocabulary, tokens, hasher, hasher.all(tokens))
+    yield b""
+    yield from limited(name, _MAKERS.get(model, _sentence_piece)(words))
 
 
 def head(
@@ -83,32 +88,45 @@ def added_token(token: int, content: str) -> dict[str, Any]:
 
 
 def assemble(
-    head: Mapping[str, Any], model: Mapping[str, Any], vocab: Mapping[str, int], merges: Iterable[str]
+    head: Mapping[str, Any], model: Mapping[str, Any], vocab: Iterable[bytes], merges: Iterable[bytes] | None
 ) -> Iterator[bytes]:
-    """The JSON, written piece by piece: as Python objects a vocabulary takes many times the memory of its text."""
+    """The JSON, written piece by piece. vocab: `,"text":id`; merges: `,"left right"`; any number in each piece."""
     yield json.dumps(head).encode()[:-1] + b',"model":' + json.dumps(model).encode()[:-1] + b',"vocab":{'
-    yield from _inside(dict(pairs) for pairs in _batches(vocab.items()))
+    yield from inside(vocab)
     yield b"}"
-    if model["type"] == "BPE":
+    if merges is not None:
         yield b',"merges":['
-        yield from _inside(_batches(merges))
+        yield from inside(merges)
         yield b"]"
     yield b"}}"
 
 
-def _inside(values: Iterable[Mapping[str, int] | list[str]]) -> Iterator[bytes]:
-    """JSON of all of them in one, without its brackets."""
-    comma = b""
-    for value in values:
-        yield comma + json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()[1:-1]
-        comma = b","
+def inside(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Pieces that each begin with a comma or are empty, without the very first comma."""
+    begun = False
+    for piece in pieces:
+        yield piece if begun else piece[1:]
+        begun = begun or bool(piece)
 
 
-def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:
-    """Lists of moderate length: the library writes one at once, and none is large."""
-    rest = iter(items)
-    while batch := list(islice(rest, 4096)):
-        yield batch
+def vocab_rows(tokens: Strings, ids: np.ndarray) -> Iterator[bytes]:
+    """`,"text":id` of these tokens."""
+    for first in range(0, len(ids), _ROWS):
+        some = ids[first : first + _ROWS]
+        yield rows(len(some), b',"', Span.of(tokens, some), b'":', Span.of_numbers(some))
+
+
+def limited(name: str, parts: Iterable[bytes]) -> Iterator[bytes]:
+    """parts. Raises UnsupportedModel where they are more than MOST in all."""
+    total = 0
+    for part in parts:
+        total += len(part)
+        if total > MOST:
+            raise UnsupportedModel(
+                f"{name}: expected a tokenizer of at most {MOST >> 20} MiB, written as JSON, found more.",
+                remedy="Use another copy of the model: real vocabularies take half of that.",
+            )
+        yield part
 
 
 def bpe(**changes: Any) -> dict[str, Any]:
@@ -122,89 +140,122 @@ def _spelled(vocabulary: Vocabulary, token: int) -> str:
     return vocabulary.tokens[token].replace("\u2581", " ")
 
 
-def _known(vocabulary: Vocabulary, *kinds: int) -> dict[str, int]:
-    """Text → id of the tokens of these kinds; of equal texts the first counts."""
-    known: dict[str, int] = {}
-    for token in vocabulary.of_types(*kinds):
-        known.setdefault(vocabulary.tokens[token], token)
-    return known
+@dataclass(frozen=True)
+class _Words:
+    """A vocabulary with what finds its texts. hashes: uint64 [V]."""
+
+    name: str
+    metadata: Mapping[str, Any]
+    vocabulary: Vocabulary
+    tokens: Strings
+    hasher: Hasher
+    hashes: np.ndarray
+
+    def of(self, *kinds: int) -> np.ndarray:
+        """Ids of these kinds; of equal texts the first."""
+        return first_of_equal(self.hashes, self.vocabulary.ids_of(*kinds))
+
+    def merges(self, known: np.ndarray) -> Iterator[bytes]:
+        """The file's own, of the tokens `known`."""
+        hidden = self.vocabulary.ids_of(CONTROL, UNKNOWN, UNUSED)
+        found = packed(read_texts(self.name, self.metadata, "merges"))
+        return checked_merges(found, self.hasher, Known(self.hashes[known]), Known(self.hashes[hidden]), self.name)
 
 
-def _hidden(vocabulary: Vocabulary) -> set[str]:
-    return {vocabulary.tokens[token] for token in vocabulary.of_types(CONTROL, UNKNOWN, UNUSED)}
-
-
-def _byte_level(name: str, metadata: Mapping[str, Any], vocabulary: Vocabulary) -> Iterator[bytes]:
-    pre = byte_level(str(metadata.get("tokenizer.ggml.pre", "default")))
-    hidden = _hidden(vocabulary)
-    known = {text: token for text, token in _all(vocabulary).items() if text not in hidden}
+def _byte_level(words: _Words) -> Iterator[bytes]:
+    vocabulary = words.vocabulary
+    pre = byte_level(str(words.metadata.get("tokenizer.ggml.pre", "default")))
+    every = first_of_equal(words.hashes, np.arange(len(words.hashes)))
+    hidden = Known(words.hashes[vocabulary.ids_of(CONTROL, UNKNOWN, UNUSED)])
+    known = every[~hidden.has(words.hashes[every])]
     added = (added_token(token, vocabulary.tokens[token]) for token in vocabulary.of_types(USER_DEFINED))
     normalizer = {"type": "NFC"} if pre.nfc else None
     model = bpe(ignore_merges=True) if pre.whole_words else bpe()
-    merges = checked_merges(read_texts(name, metadata, "merges"), known, hidden, name)
-    return assemble(head(added, normalizer, pre.json(), _BYTE_LEVEL_DECODER), model, known, merges)
+    top = head(added, normalizer, pre.json(), _BYTE_LEVEL_DECODER)
+    return assemble(top, model, vocab_rows(words.tokens, known), words.merges(known))
 
 
-def _all(vocabulary: Vocabulary) -> dict[str, int]:
-    every: dict[str, int] = {}
-    for token, text in enumerate(vocabulary.tokens):
-        every.setdefault(text, token)
-    return every
-
-
-def _sentence_piece(name: str, metadata: Mapping[str, Any], vocabulary: Vocabulary) -> Iterator[bytes]:
-    merging = _known(vocabulary, NORMAL)
+def _sentence_piece(words: _Words) -> Iterator[bytes]:
+    vocabulary, metadata = words.vocabulary, words.metadata
+    merging = words.of(NORMAL)
     if metadata.get("tokenizer.ggml.merges") is not None:
-        known = merging | _known(vocabulary, USER_DEFINED)
-        merges = checked_merges(read_texts(name, metadata, "merges"), known, _hidden(vocabulary), name)
+        merges = words.merges(np.concatenate([merging, words.of(USER_DEFINED)]))
     else:
-        merges = merges_of_scores(merging, read_scores(name, metadata, len(vocabulary.tokens)))
+        scores = read_scores(words.name, metadata, len(vocabulary.tokens))
+        merges = scored_merges(words.tokens, merging, words.hasher, scores, words.name)
     defined = {_spelled(vocabulary, token): token for token in vocabulary.of_types(USER_DEFINED)}
-    unknown = _known(vocabulary, UNKNOWN)
+    unknown = words.of(UNKNOWN)
     rules = [*_SINGLE_SPACES] if metadata.get("tokenizer.ggml.remove_extra_whitespaces") is True else []
     if vocabulary.prefixed:
         rules.append(_PREFIX)
     # Runs of spaces are found where people type the mark itself, too; with a prefix the library would look for "▁▁▁".
     added = (added_token(token, text) | {"normalized": not vocabulary.prefixed} for text, token in defined.items())
     top = head(added, {"type": "Sequence", "normalizers": [*rules, _SPACE_TO_MARK]}, None, None)
-    model = bpe(unk_token=next(iter(unknown), None), fuse_unk=True, byte_fallback=True)
-    return assemble(top, model, merging | _known(vocabulary, BYTE) | unknown | defined, merges)
+    name = vocabulary.tokens[int(unknown[0])] if len(unknown) else None
+    model = bpe(unk_token=name, fuse_unk=True, byte_fallback=True)
+    # Of equal texts the id of the last kind counts.
+    every = first_of_equal(words.hashes, np.concatenate([unknown, words.of(BYTE), merging]))
+    apart = Strings.of(defined)
+    rest = every[~Known(words.hasher.all(apart)).has(words.hashes[every])]
+    own = rows(len(apart), b',"', Span.of(apart, np.arange(len(apart))), b'":', Span.of_numbers(_ids(defined.values())))
+    return assemble(top, model, chain(vocab_rows(words.tokens, rest), [own]), merges)
 
 
-def _unigram(name: str, metadata: Mapping[str, Any], vocabulary: Vocabulary) -> Iterator[bytes]:
-    scores = read_scores(name, metadata, len(vocabulary.tokens)).tolist()
-    texts = list(vocabulary.tokens)
-    for token in vocabulary.of_types(CONTROL, UNKNOWN, UNUSED):
-        texts[token] = NEVER.format(token)
-    for token in vocabulary.of_types(USER_DEFINED):
-        texts[token] = _spelled(vocabulary, token)
+def _ids(ids: Collection[int]) -> np.ndarray:
+    return np.fromiter(ids, np.intp, len(ids))
+
+
+def _unigram(words: _Words) -> Iterator[bytes]:
+    vocabulary = words.vocabulary
+    scores = read_scores(words.name, words.metadata, len(vocabulary.tokens))
     rules = [*_SINGLE_SPACES, _SPACE_TO_MARK, _replace("\u2581+\\z", ""), _PREFIX]
-    table = metadata.get("tokenizer.ggml.precompiled_charsmap")
+    table = words.metadata.get("tokenizer.ggml.precompiled_charsmap")
     if table is not None:
         raw = table if isinstance(table, np.ndarray) else np.array(None)
-        if raw.ndim != 1 or raw.dtype.kind not in "iu" or raw.itemsize != 1:
-            raise wrong(name, "precompiled_charsmap", "an array of bytes", type(table).__name__)
+        if raw.ndim != 1 or raw.dtype.kind not in "iu" or raw.itemsize != 1 or raw.size > _MOST_TABLE:
+            wanted = f"an array of bytes, at most {_MOST_TABLE}"
+            raise wrong(words.name, "precompiled_charsmap", wanted, f"{type(table).__name__} {list(raw.shape)}")
         rules.insert(0, {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(raw.tobytes()).decode()})
-    added = (added_token(token, texts[token]) for token in vocabulary.of_types(USER_DEFINED))
-    unknown = vocabulary.of_types(UNKNOWN)
-    model = {"type": "Unigram", "unk_id": unknown[0] if unknown else None, "byte_fallback": False}
+    added = (added_token(token, _spelled(vocabulary, token)) for token in vocabulary.of_types(USER_DEFINED))
+    unknown = vocabulary.ids_of(UNKNOWN)
+    model = {"type": "Unigram", "unk_id": int(unknown[0]) if len(unknown) else None, "byte_fallback": False}
     top = head(added, {"type": "Sequence", "normalizers": rules}, None, None)
-    yield json.dumps(top | {"model": model | {"vocab": list(zip(texts, scores, strict=True))}}).encode()
+    yield json.dumps(top).encode()[:-1] + b',"model":' + json.dumps(model).encode()[:-1] + b',"vocab":['
+    yield from inside(_scored(words, scores, first, last) for first, last in batches(words.tokens))
+    yield b"]}}"
 
 
-def _word_piece(name: str, metadata: Mapping[str, Any], vocabulary: Vocabulary) -> Iterator[bytes]:
-    known = _known(vocabulary, NORMAL, USER_DEFINED)
-    unknown = vocabulary.of_types(UNKNOWN)
-    cased = any("A" <= character <= "Z" for text in known for character in text)
-    lower = read_flag(name, metadata, "normalizer.lowercase", not cased)
-    accents = read_flag(name, metadata, "normalizer.strip_accents", lower)  # BERT's own rule
+def _scored(words: _Words, scores: np.ndarray, first: int, last: int) -> bytes:
+    """`,["text",score]` of these tokens, a place for each: the library numbers them itself."""
+    texts = words.tokens.part(first, last)[:]
+    types = words.vocabulary.types[first:last]
+    for at in np.flatnonzero(np.isin(types, (CONTROL, UNKNOWN, UNUSED))).tolist():
+        texts[at] = NEVER.format(first + at)
+    for at in np.flatnonzero(types == USER_DEFINED).tolist():
+        texts[at] = _spelled(words.vocabulary, first + at)
+    made = json.dumps(list(zip(texts, scores[first:last].tolist(), strict=True)), separators=(",", ":"))
+    return b"," + made[1:-1].encode()
+
+
+def _word_piece(words: _Words) -> Iterator[bytes]:
+    vocabulary, tokens = words.vocabulary, words.tokens
+    known = words.of(NORMAL, USER_DEFINED)
+    unknown = vocabulary.ids_of(UNKNOWN)[:1]
+    capitals = np.flatnonzero((tokens.data >= ord("A")) & (tokens.data <= ord("Z")))
+    cased = bool(np.isin(np.searchsorted(tokens.stops, capitals, "right"), known).any())
+    lower = read_flag(words.name, words.metadata, "normalizer.lowercase", not cased)
+    accents = read_flag(words.name, words.metadata, "normalizer.strip_accents", lower)  # BERT's own rule
     normalizer = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True}
     normalizer |= {"strip_accents": accents, "lowercase": lower}
     model = {
         "type": "WordPiece",
-        "unk_token": vocabulary.tokens[unknown[0]] if unknown else "[UNK]",
+        "unk_token": vocabulary.tokens[int(unknown[0])] if len(unknown) else "[UNK]",
         "continuing_subword_prefix": "##",
         "max_input_chars_per_word": 100,
     }
     top = head((), normalizer, {"type": "BertPreTokenizer"}, {"type": "WordPiece", "prefix": "##", "cleanup": True})
-    return assemble(top, model, known | {vocabulary.tokens[token]: token for token in unknown[:1]}, ())
+    every = first_of_equal(words.hashes, np.concatenate([unknown, known]))
+    return assemble(top, model, vocab_rows(tokens, every), None)
+
+
+_MAKERS = {"gpt2": _byte_level, "bert": _word_piece, "t5": _unigram}  # the others are SentencePiece's

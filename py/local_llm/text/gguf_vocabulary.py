@@ -8,12 +8,17 @@ from typing import Any
 import numpy as np
 
 from local_llm.errors import CorruptModel, UnsupportedModel
+from local_llm.formats.strings import Strings
 from local_llm.text.pretokenizers import byte_level
+from local_llm.text.table import LONGEST, batches, packed
 from local_llm.text.vocabulary import (
     BYTE,
     CONTROL,
+    MOST_APART,
+    MOST_TOKENS,
     NORMAL,
     UNKNOWN,
+    USER_DEFINED,
     Spelling,
     Vocabulary,
     byte_types,
@@ -58,15 +63,20 @@ def read_vocabulary(name: str, metadata: Mapping[str, Any]) -> Vocabulary:
     bos_rule = _ADDS_BOS.get(model, False)
     if model == "gpt2":
         bos_rule = byte_level(str(metadata.get("tokenizer.ggml.pre", "default"))).bos
-    tokens = read_texts(name, metadata, "tokens")
-    if not len(tokens):
-        raise wrong(name, "tokens", "at least one token", "none")
+    tokens = packed(read_texts(name, metadata, "tokens"))
+    if not 0 < len(tokens) <= MOST_TOKENS:
+        raise wrong(
+            name, "tokens", f"at least one token, at most {MOST_TOKENS}", str(len(tokens)) if tokens else "none"
+        )
     ids = {
         key: _special(name, metadata, key, len(tokens), _DEFAULT_IDS.get(model, {}).get(key))
         for key in ("bos", "eos", "eot", "eom", "unknown", "cls", "seperator")
     }
     bos = ids["bos"] if ids["cls"] is None or model != "bert" else ids["cls"]
     types = _types(name, metadata, model, tokens, ids)
+    for kind, what in ((CONTROL, "control"), (USER_DEFINED, "user-defined")):
+        if (types == kind).sum() > MOST_APART:
+            raise wrong(name, "token_type", f"at most {MOST_APART} {what} tokens", f"{(types == kind).sum()}")
     control = control_tokens(tokens, types)
     add_bos = read_flag(name, metadata, "add_bos_token", bos_rule)
     add_end = read_flag(name, metadata, "add_eos_token", model == "t5") or read_flag(
@@ -99,15 +109,20 @@ def adds_prefix(metadata: Mapping[str, Any]) -> bool:
     return SPELLINGS.get(str(model)) == "spaces" and metadata.get("tokenizer.ggml.add_space_prefix", usual) is True
 
 
-def _words(tokens: Sequence[str], types: np.ndarray) -> list[str]:
+def _words(tokens: Strings, types: np.ndarray) -> Strings:
     """BERT's own spelling: GGUF has "▁" before words and nothing before what continues one."""
-    words = []
-    for token, text in enumerate(tokens):
-        if types[token] != NORMAL or (text.startswith("[") and text.endswith("]") and len(text) > 2):
-            words.append(text)
-        else:
-            words.append(text[1:] if text.startswith("\u2581") else f"##{text}")
-    return words
+    made: list[np.ndarray] = []
+    lengths: list[np.ndarray] = []
+    for first, last in batches(tokens):
+        part = tokens.part(first, last)
+        texts = []
+        for text, kind in zip(part, types[first:last].tolist(), strict=True):
+            plain = kind != NORMAL or (text.startswith("[") and text.endswith("]") and len(text) > 2)
+            texts.append(text if plain else text[1:] if text.startswith("\u2581") else f"##{text}")
+        spelled = Strings.of(texts)
+        made.append(spelled.data)
+        lengths.append(np.diff(spelled.stops, prepend=np.int32(0)))
+    return Strings(np.concatenate(made), np.cumsum(np.concatenate(lengths), dtype=np.int32))
 
 
 def read_texts(name: str, metadata: Mapping[str, Any], key: str) -> Sequence[str]:
@@ -115,6 +130,9 @@ def read_texts(name: str, metadata: Mapping[str, Any], key: str) -> Sequence[str
     found = metadata.get(f"tokenizer.ggml.{key}")
     if isinstance(found, str) or not isinstance(found, Sequence) or (len(found) and not isinstance(found[0], str)):
         raise wrong(name, key, "an array of texts", "nothing" if found is None else type(found).__name__)
+    longest = int((found.stops - found.starts()).max(initial=0)) if isinstance(found, Strings) else 0
+    if longest > LONGEST:
+        raise wrong(name, key, f"an array of texts of at most {LONGEST} bytes", f"one of {longest}")
     return found
 
 

@@ -1,88 +1,115 @@
-"""Merges for the library's BPE: read from a file, or told from SentencePiece's scores. Knows no JSON."""
+"""Merges for the library's BPE: read from a file, or told from SentencePiece's scores. Knows no JSON file.
+
+Both are generators that often give nothing: between two of their parts others may have their turn.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
-from local_llm.errors import CorruptModel
+from local_llm.errors import CorruptModel, UnsupportedModel
+from local_llm.formats.strings import Strings
+from local_llm.text.table import LONGEST, Hasher, Known, Span, batches, rows
 
-_BASE = 0x9E3779B97F4A7C15  # any large odd number
-_BATCH = 1 << 14  # tokens whose cuts are looked up at once: memory that a page's Python has taken it keeps
+MOST = 1 << 20  # merges; the largest vocabularies have half a million
+_ROWS = 1 << 13  # written at once
+_SLICES = 16  # that merges are put in order in
+_RANK = 34  # a key's bits below the rank
+_SPACE = ord(" ")
 
 
-def checked_merges(merges: Iterable[str], known: Mapping[str, int], hidden: set[str], name: str) -> Iterator[str]:
-    """ "left right" of known tokens into known tokens; what would make a hidden token is left out.
+def checked_merges(merges: Strings, hasher: Hasher, known: Known, hidden: Known, name: str) -> Iterator[bytes]:
+    """`,"left right"` of known tokens into known tokens, as JSON; what would make a hidden token is left out.
 
-    Raises CorruptModel, which mentions the file's name, for any other.
+    merges: packed. Raises CorruptModel, which mentions the file's name, for any other.
     """
-    for number, merge in enumerate(merges):
-        left, _, right = merge.partition(" ")
-        if left in known and right in known and left + right in known:
-            yield merge
-        elif hidden.isdisjoint((left, right, left + right)):
+    for first, last in batches(merges):
+        part = merges.part(first, last)
+        starts, stops, sums = part.starts(), part.stops, hasher.sums(part.data)
+        spaces = np.append(np.flatnonzero(part.data == _SPACE), len(part.data))
+        space = np.minimum(spaces[np.searchsorted(spaces, starts)], stops)
+        right = np.minimum(space + 1, stops)
+        left_hash, right_hash = hasher.between(sums, starts, space), hasher.between(sums, right, stops)
+        pair = (left_hash, right_hash, left_hash + right_hash * hasher.powers[space - starts])
+        sound = np.logical_and.reduce([known.has(one) for one in pair])
+        wrong = np.flatnonzero(~sound & ~np.logical_or.reduce([hidden.has(one) for one in pair]))
+        if len(wrong):
             raise CorruptModel(
-                f"{name}: merge {number} of tokenizer.ggml.merges must join two tokens into a third; "
-                f"found {repr(merge)[:60]}, which is not of the vocabulary.",
+                f"{name}: merge {first + wrong[0]} of tokenizer.ggml.merges must join two tokens into a third; "
+                f"found {repr(part[int(wrong[0])])[:60]}, which is not of the vocabulary.",
                 remedy="Download the file again, or use another copy.",
             )
+        kept = np.flatnonzero(sound)
+        yield rows(len(kept), b',"', Span.of(part, kept), b'"')
 
 
-def merges_of_scores(known: Mapping[str, int], scores: np.ndarray) -> Iterator[str]:
-    """ "left right" in order of rank. known: the tokens that merge; scores: float [V].
+def scored_merges(tokens: Strings, ids: np.ndarray, hasher: Hasher, scores: np.ndarray, name: str) -> Iterator[bytes]:
+    """`,"left right"` in order of rank, as JSON. ids: the tokens that merge, no two alike; scores: float [V].
 
-    SentencePiece joins the pair whose whole has the best score, so every way to cut a token in two is a merge of that
-    token's rank; of equal scores the longer left part goes first, as Hugging Face's own conversion has it.
+    tokens: packed. SentencePiece joins the pair whose whole has the best score, so every way to cut a token in two is
+    a merge of that token's rank; of equal scores the longer left part goes first, as Hugging Face's own conversion has
+    it. Raises UnsupportedModel for more than MOST.
     """
-    texts = [text for text in known if text]
-    if not texts:
+    merging = np.zeros(len(tokens), bool)
+    merging[ids] = True
+    merging &= tokens.stops > tokens.starts()
+    ids = np.flatnonzero(merging)
+    if not len(ids):
         return
-    whole, cuts, lengths = _cuts_into_tokens(texts)
-    ids = np.fromiter((known[text] for text in texts), np.intp, len(texts))
-    order = np.lexsort((whole, cuts - lengths[whole], -cuts, -scores[ids][whole]))
-    for number, cut in zip(whole[order].tolist(), cuts[order].tolist(), strict=True):
-        text = texts[number]
-        yield f"{text[:cut]} {text[cut:]}"
+    known = Known(hasher.all(tokens)[ids])
+    yield b""
+    ranks = np.zeros(len(tokens), np.int64)
+    ranks[ids] = np.unique(-scores[ids], return_inverse=True)[1]
+    yield b""
+    found: list[_Cuts] = []
+    for first, last in batches(tokens):
+        found.append(_cuts(tokens.part(first, last), merging[first:last], ranks[first:last], hasher, known, first))
+        if sum(len(cuts.token) for cuts in found) > MOST:
+            raise UnsupportedModel(f"{name}: its vocabulary has more than {MOST} merges.", remedy="Use another model.")
+        yield b""
+    token, cut, key = (np.concatenate([getattr(cuts, part) for cuts in found]) for part in ("token", "cut", "key"))
+    del found
+    step = -(-(int(ranks.max()) + 1) // _SLICES)
+    for rank in range(0, int(ranks.max()) + 1, step):  # all at once would take a page a tenth of a second
+        some = np.flatnonzero((key >= rank << _RANK) & (key < (rank + step) << _RANK))
+        order = some[np.argsort(key[some], kind="stable")]
+        for first in range(0, len(order), _ROWS):
+            yield _written(tokens, token[order[first : first + _ROWS]], cut[order[first : first + _ROWS]])
 
 
-def _cuts_into_tokens(texts: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(token, cut) wherever both parts are tokens too, and the length of every token; all intp, 32 bits in the page.
-
-    A vocabulary of 262,144 tokens has over a million cuts. They are looked up many at once, by hashes of their parts:
-    a part from a to b of all texts in a row has the hash (sums[b] - sums[a]) / BASE**a, modulo 2**64. Two parts of one
-    hash are as good as impossible; the library would refuse the merge that comes of it.
-    """
-    lengths = np.fromiter(map(len, texts), np.intp, len(texts))
-    stops = np.cumsum(lengths)
-    begins = stops - lengths
-    characters = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    characters += np.uint64(1)
-    characters *= _powers(_BASE, len(characters))
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(characters)])
-    inverse = _powers(pow(_BASE, -1, 1 << 64), len(sums))
-    tokens = np.sort((sums[stops] - sums[begins]) * inverse[begins])
-    found = []
-    for first in range(0, len(texts), _BATCH):
-        whole = np.repeat(np.arange(first, min(first + _BATCH, len(texts))), lengths[first : first + _BATCH] - 1)
-        cuts = np.arange(1, len(whole) + 1)
-        cuts -= np.searchsorted(whole, whole)
-        starts, middles, ends = begins[whole], begins[whole] + cuts, stops[whole]
-        left = np.flatnonzero(_among((sums[middles] - sums[starts]) * inverse[starts], tokens))
-        middles, ends = middles[left], ends[left]
-        both = left[_among((sums[ends] - sums[middles]) * inverse[middles], tokens)]
-        found.append((whole[both], cuts[both]))
-    return np.concatenate([whole for whole, _ in found]), np.concatenate([cuts for _, cuts in found]), lengths
+def _written(tokens: Strings, token: np.ndarray, cut: np.ndarray) -> bytes:
+    whole = Span.of(tokens, token)
+    left = Span(whole.data, whole.starts, cut)
+    right = Span(whole.data, whole.starts + cut, whole.lengths - cut)
+    return rows(len(token), b',"', left, b" ", right, b'"')
 
 
-def _powers(base: int, count: int) -> np.ndarray:
-    """1, base, base**2, … modulo 2**64."""
-    factors = np.full(count, base, np.uint64)
-    factors[0] = 1
-    return np.cumprod(factors)
+@dataclass(frozen=True)
+class _Cuts:
+    """Ways to cut tokens in two tokens: int32 id and bytes of the left part, and what they are ordered by, int64."""
+
+    token: np.ndarray
+    cut: np.ndarray
+    key: np.ndarray
 
 
-def _among(values: np.ndarray, ordered: np.ndarray) -> np.ndarray:
-    """Which values occur in the sorted array."""
-    at = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
-    return ordered[at] == values
+def _cuts(part: Strings, merging: np.ndarray, ranks: np.ndarray, hasher: Hasher, known: Known, first: int) -> _Cuts:
+    """Those of one batch. A vocabulary of 262,144 tokens has over a million places to look at."""
+    starts, stops, sums = part.starts(), part.stops, hasher.sums(part.data)
+    begins = part.data & 0xC0 != 0x80  # a character
+    token = np.repeat(np.arange(len(part)), stops - starts)
+    places = np.flatnonzero(begins & merging[token])
+    places = places[places > starts[token[places]]]
+    token = token[places]
+    tokens = known.has(hasher.between(sums, starts[token], places))
+    places, token = places[tokens], token[tokens]
+    tokens = known.has(hasher.between(sums, places, stops[token]))
+    places, token = places[tokens], token[tokens]
+    characters = np.concatenate([np.zeros(1, np.int64), np.cumsum(begins)])
+    left = characters[places] - characters[starts[token]]
+    right = characters[stops[token]] - characters[places]
+    key = ranks[token] << _RANK | (LONGEST - left) << 17 | (LONGEST - right)
+    return _Cuts((token + first).astype(np.int32), (places - starts[token]).astype(np.int32), key)

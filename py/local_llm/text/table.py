@@ -1,0 +1,201 @@
+"""A vocabulary's texts as arrays: made sound, told apart by hashes, and put together into JSON, many at once.
+
+Knows no kinds of tokens and no file. All work is cut into batches of some milliseconds in the page, which also bounds
+the memory that it takes beside the texts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from local_llm.formats.strings import Strings
+
+LONGEST = 1 << 16  # bytes of one text
+_BATCH_BYTES = 1 << 17
+_BATCH = 1 << 13  # texts
+_LOOKS = 6  # at hashes that begin alike
+_BASE = 0x9E3779B97F4A7C15  # any large odd number
+
+
+def batches(texts: Strings) -> Iterator[tuple[int, int]]:
+    """(first, last) of stretches that are moderate in number and in bytes."""
+    first = 0
+    while first < len(texts):
+        begin = int(texts.stops[first - 1]) if first else 0
+        last = int(np.searchsorted(texts.stops, begin + _BATCH_BYTES, "right"))
+        last = max(first + 1, min(last, first + _BATCH))
+        yield first, last
+        first = last
+
+
+def packed(texts: Sequence[str]) -> Strings:
+    """The same texts, one behind the other, in sound UTF-8: bytes that are none become U+FFFD."""
+    if not isinstance(texts, Strings):
+        return Strings.of(texts)
+    made = [_sound(texts.part(first, last)) for first, last in batches(texts)]
+    lengths = [np.diff(part.stops, prepend=np.int32(0)) for part in made]
+    none = np.empty(0, np.int32)
+    stops = np.cumsum(np.concatenate([*lengths, none]), dtype=np.int32)
+    return Strings(np.concatenate([*(part.data for part in made), none.astype(np.uint8)]), stops)
+
+
+def _sound(part: Strings) -> Strings:
+    data, stops = part.data, part.stops
+    if part.gap:
+        wanted = np.ones(len(data), bool)
+        starts = part.starts()
+        for back in range(1, part.gap + 1):
+            wanted[starts - back] = False
+        data, stops = data[wanted], np.cumsum(stops - starts, dtype=np.int32)
+    begins = np.concatenate([np.zeros(1, np.int32), stops[:-1]])
+    try:
+        data.tobytes().decode("utf-8")
+        halved = (data[begins[begins < stops]] & 0xC0 == 0x80).any()  # sound only together with the text before
+    except UnicodeDecodeError:
+        halved = True
+    return Strings.of(part) if halved else Strings(data, stops)
+
+
+class Hasher:
+    """Texts' hashes: Σ (byte + 1) · BASE**place, modulo 2**64.
+
+    Two texts of one hash are as good as impossible where nobody looks for them; a file whose author did has a
+    vocabulary that is wrong, and nothing else.
+    """
+
+    def __init__(self) -> None:
+        size = _BATCH_BYTES + LONGEST + 1
+        self.powers = _powers(_BASE, size)
+        self._inverse = _powers(pow(_BASE, -1, 1 << 64), size)
+
+    def sums(self, data: np.ndarray) -> np.ndarray:
+        """For `between`: uint64 [bytes + 1], of a batch's bytes."""
+        sums = np.zeros(len(data) + 1, np.uint64)
+        np.cumsum((data.astype(np.uint64) + np.uint64(1)) * self.powers[: len(data)], out=sums[1:])
+        return sums
+
+    def between(self, sums: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+        """Hashes of the bytes from starts to stops."""
+        return (sums[stops] - sums[starts]) * self._inverse[starts]
+
+    def all(self, texts: Strings) -> np.ndarray:
+        """uint64 [n]. texts: packed, none longer than LONGEST."""
+        found = np.empty(len(texts), np.uint64)
+        for first, last in batches(texts):
+            part = texts.part(first, last)
+            found[first:last] = self.between(self.sums(part.data), part.starts(), part.stops)
+        return found
+
+
+def _powers(base: int, count: int) -> np.ndarray:
+    """1, base, base**2, … modulo 2**64."""
+    factors = np.full(count, base, np.uint64)
+    factors[0] = 1
+    return np.cumprod(factors)
+
+
+class Known:
+    """A set of hashes: those that begin with the same bits lie side by side, and there are few of them."""
+
+    def __init__(self, hashes: np.ndarray) -> None:
+        bits = max(4, len(hashes).bit_length() + 2)
+        self._drop = np.uint64(64 - bits)
+        self._ordered = np.sort(hashes)
+        self._begins = np.zeros((1 << bits) + 1, np.int32)
+        np.cumsum(np.bincount(self._place(hashes), minlength=1 << bits), out=self._begins[1:])
+
+    def has(self, values: np.ndarray) -> np.ndarray:
+        """bool [n]: which values are among them."""
+        found = np.zeros(len(values), bool)
+        place = self._place(values)
+        at, end = self._begins[place], self._begins[place + 1]
+        for _ in range(_LOOKS):
+            left = np.flatnonzero((at < end) & ~found)
+            if not len(left):
+                return found
+            found[left] = self._ordered[at[left]] == values[left]
+            at[left] += 1
+        left = np.flatnonzero((at < end) & ~found)  # as good as none, but where somebody chose the texts for it
+        places = np.minimum(np.searchsorted(self._ordered, values[left]), len(self._ordered) - 1)
+        found[left] = self._ordered[places] == values[left]
+        return found
+
+    def _place(self, values: np.ndarray) -> np.ndarray:
+        return (values >> self._drop).astype(np.intp)
+
+
+def first_of_equal(hashes: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """ids, but of those whose texts are equal only the one that comes first; ascending places."""
+    _, places = np.unique(hashes[ids], return_index=True)
+    return ids[np.sort(places)]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A column of texts: `lengths` bytes of data from `starts` on, a row each."""
+
+    data: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+
+    @staticmethod
+    def of(texts: Strings, ids: np.ndarray) -> Span:
+        """Some of texts, whole."""
+        starts = np.where(ids > 0, texts.stops[ids - 1], 0) + texts.gap
+        return Span(texts.data, starts, texts.stops[ids] - starts)
+
+    @staticmethod
+    def of_numbers(numbers: np.ndarray) -> Span:
+        """Whole numbers from 0 on, in digits."""
+        lengths = np.searchsorted(_TENS, numbers, "right") + 1
+        digits = "".join(map(str, numbers.tolist())).encode()
+        return Span(np.frombuffer(digits, np.uint8), np.cumsum(lengths) - lengths, lengths)
+
+
+_TENS = 10 ** np.arange(1, 10)
+
+
+def rows(count: int, *columns: bytes | Span) -> bytes:
+    """`count` rows of the columns, one behind the other; what is in a Span is escaped as JSON's texts are."""
+    lengths = [len(column) if isinstance(column, bytes) else column.lengths for column in columns]
+    total = np.zeros(count, np.intp) + sum(lengths)
+    at = np.cumsum(total) - total
+    made = np.empty(int(total.sum()), np.uint8)
+    strange = []
+    for column in columns:
+        if isinstance(column, bytes):
+            for offset, byte in enumerate(column):
+                made[at + offset] = byte
+            at = at + len(column)
+            continue
+        within = np.arange(int(column.lengths.sum())) - np.repeat(
+            np.cumsum(column.lengths) - column.lengths, column.lengths
+        )
+        taken = column.data[np.repeat(column.starts, column.lengths) + within]
+        places = np.repeat(at, column.lengths) + within
+        made[places] = taken
+        strange.append(places[_ESCAPED[taken]])
+        at = at + column.lengths
+    return _escaped(made, np.sort(np.concatenate(strange))) if any(map(len, strange)) else made.tobytes()
+
+
+def _escapes() -> dict[int, bytes]:
+    return {code: json.dumps(chr(code))[1:-1].encode() for code in (*range(0x20), ord('"'), ord("\\"))}
+
+
+_ESCAPES = _escapes()
+_ESCAPED = np.isin(np.arange(256), list(_ESCAPES))
+
+
+def _escaped(data: np.ndarray, where: np.ndarray) -> bytes:
+    """data with the bytes at those places written as JSON writes them."""
+    parts, before = [], 0
+    whole = data.tobytes()
+    for place, code in zip(where.tolist(), data[where].tolist(), strict=True):
+        parts += (whole[before:place], _ESCAPES[code])
+        before = place + 1
+    return b"".join([*parts, whole[before:]])
