@@ -1,0 +1,78 @@
+"""Tuning over Dawn, on a software adapter said to be a GPU: texts stay the same from start to start."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from local_llm import LocalLLM
+from local_llm.models import tuning
+from local_llm.ops.variants import candidates
+from tests.model.tiny import write_tiny_gguf
+from tests.unit.service_rig import Shelf
+
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("choosing") / "tiny.gguf"
+    write_tiny_gguf(path, 3, layers=1, context=120, types="Q4_0")
+    return str(path)
+
+
+@pytest.fixture
+def visit(host, counted, path, monkeypatch):
+    """Starts of one page, whose store lasts."""
+    monkeypatch.setattr(tuning, "STAGES", ((99, 1, 0.0), (2, 3, 0.0)))
+    monkeypatch.setattr(tuning, "candidates", lambda *which: candidates(*which)[:3])  # compiling takes most of the time
+    monkeypatch.setattr(tuning, "WARM_UP", 0.0)
+    monkeypatch.setattr("local_llm.choosing.SECONDS", 1e9)
+
+    class Posing:
+        caps = replace(counted.caps, software=False)
+
+        def __getattr__(self, name):
+            return getattr(counted, name)
+
+    async def open_device():
+        return Posing()
+
+    shelf, before = Shelf(), counted.nbytes
+
+    async def visited(look, **options):
+        service = LocalLLM(replace(host, open_device=open_device, store=shelf))
+        await service.init(path, **options)
+        try:
+            return await look(service), (await service.runtime_info())["tuning"]
+        finally:
+            await service.unload()
+            assert counted.nbytes == before
+
+    return visited
+
+
+async def test_texts_stay_the_same(visit):
+    async def look(service):
+        greedy = (await service.chat(HELLO, max_tokens=6)).text
+        drawn = (await service.chat(HELLO, max_tokens=6, temperature=1.0, seed=7)).text
+        drafted = (await service.chat(HELLO, max_tokens=6, speculative="always")).text
+        assert drafted == greedy
+        logits = await service.logits([1, 2, 3])
+        return (greedy, drawn), logits, service._loaded.model.shared.choices
+
+    (texts, logits, choices), told = await visit(look)
+    assert told["shapes"] >= 4
+    assert told["seconds"] > 0
+    assert len(choices) == told["faster"]
+    (again, same, others), remembered = await visit(look)
+    assert again == texts
+    assert others == choices
+    assert remembered == {**told, "seconds": 0.0}
+    np.testing.assert_array_equal(same, logits)
+    (by_rule, close, none), off = await visit(look, tune="off")
+    assert by_rule == texts
+    assert (dict(none), off) == ({}, None)
+    np.testing.assert_allclose(close, logits, rtol=1e-4, atol=1e-4)
