@@ -5,7 +5,7 @@
 //   j <= step.position + t, the rest as in attention_step. A workgroup takes one part of one head of one token. It
 //   norms and rotates the keys of the step's tokens up to its own itself, so that none waits for another; the first
 //   head of each group writes its token's k and v to the cache. With S > 1 what is left of a token is [H, S, E] of
-//   weighted sums, then [H, S, 4], see lib/few_parted_input.wgsl.
+//   weighted sums, then [H, S, 4], see lib/parted_input.wgsl.
 //
 //   qkv      f32 [T, (H + 2K) E]   read         not rotated; T at most 8
 //   rope     f32 [P, ROPE/2, 2]    read         cos, sin

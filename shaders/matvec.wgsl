@@ -53,8 +53,8 @@ fn matvec(
     }
   }
   let rows = first + local / LANES + vec4<u32>(0, TEAMS, 2 * TEAMS, 3 * TEAMS);
-  sum_rows(min(rows, vec4<u32>(params.rows - 1)) * params.blocks, local);
+  sum_rows(min(rows, vec4<u32>(params.rows - 1)) * params.blocks, 0, 1, local);
   if (writes) {
-    y[params.y_start + row] = value + total(local) * norm_factor();
+    y[params.y_start + row] = value + total(0, local) * norm_factor(0);
   }
 }

@@ -42,13 +42,13 @@ fn matvec_glu(
   let team = local / LANES;
   let first = (group.x + group.y * groups.x) * TEAMS * (ROWS / 2);
   let elements = min(first + team + vec4<u32>(0, 0, TEAMS, TEAMS), vec4<u32>(params.rows - 1));
-  sum_rows((elements + vec4<u32>(params.gate, params.up, params.gate, params.up)) * params.blocks, local);
+  sum_rows((elements + vec4<u32>(params.gate, params.up, params.gate, params.up)) * params.blocks, 0, 1, local);
   let element = first + local;
   if (local < TEAMS * (ROWS / 2) && element < params.rows) {
     let at = params.y_start + element;
-    let scale = norm_factor();
-    let gate = total(local + local / TEAMS * TEAMS) * scale; // rows of partial: gates, ups, gates, ups of all teams
-    let up = total(local + local / TEAMS * TEAMS + TEAMS) * scale;
+    let scale = norm_factor(0);
+    let gate = total(0, local + local / TEAMS * TEAMS) * scale; // rows of partial: gates, ups, gates, ups of all teams
+    let up = total(0, local + local / TEAMS * TEAMS + TEAMS) * scale;
     if (STAGE == 0) {
       y[at] = activate(gate) * up;
     } else if (STAGE == 1) {

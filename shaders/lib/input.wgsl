@@ -1,5 +1,6 @@
-// The input of a matrix-vector product as it lies in x, four at a time.
+// The input of a matrix-vector product as it lies in x, [K] for one token or [T, K] for several where 4 divides K; four
+// values at a time.
 
-fn input(at: u32) -> vec4<f32> {
-  return x[at];
+fn input(token: u32, at: u32) -> vec4<f32> {
+  return x[token * (params.cols / 4) + at];
 }

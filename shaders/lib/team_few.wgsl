@@ -4,7 +4,7 @@
 // weights is fetched once for all TOKENS tokens of the workgroup. Uses quants, scales, x, norm, params.
 
 //#include weight
-//#include few_input
+//#include input
 
 override NORM: bool = false;
 override LANES: u32 = 32; // a multiple of 4

@@ -13,18 +13,17 @@ override TEAMS: u32 = 2;
 override ROWS: u32 = 2;   // 1 to 4
 
 override SIZE: u32 = LANES * TEAMS;
-override STRIDE: u32 = LANES + 1; // one more, against bank conflicts
 
-var<workgroup> x_tile: array<vec4<f32>, 8 * STRIDE>;       // [quarter line, block]
-var<workgroup> partial: array<f32, TEAMS * ROWS * STRIDE>; // [row, lane]
-var<workgroup> squares: array<vec4<f32>, SIZE / 4>;
+//#include team_sums
+
+var<workgroup> x_tile: array<vec4<f32>, 8 * STRIDE>; // [quarter line, block]
 
 fn stage(first: u32, local: u32) -> f32 {
   var sum = 0.0;
   for (var i = local; i < LANES * 8; i += SIZE) {
     let at = first * 8 + i;
     let col = vec4<u32>(at * 4) + vec4<u32>(0, 1, 2, 3);
-    var values = select(vec4<f32>(), input(at), col < vec4<u32>(params.cols));
+    var values = select(vec4<f32>(), input(0, at), col < vec4<u32>(params.cols));
     if (NORM) {
       sum += dot(values, values);
       values *= norm[at];
@@ -34,10 +33,9 @@ fn stage(first: u32, local: u32) -> f32 {
   return sum;
 }
 
-// Row i of a team starts at block starts[i]; its sum is total(i * TEAMS + team) afterwards.
-fn sum_rows(starts: vec4<u32>, local: u32) {
+// Row i of a team starts at block starts[i]; its sum is total(0, i * TEAMS + team) afterwards. token is 0, count 1.
+fn sum_rows(starts: vec4<u32>, token: u32, count: u32, local: u32) {
   let lane = local % LANES;
-  let team = local / LANES;
   var sums = vec4<f32>();
   var own_squares = 0.0;
   for (var first = 0u; first < params.blocks; first += LANES) {
@@ -76,36 +74,6 @@ fn sum_rows(starts: vec4<u32>, local: u32) {
       sums.w += weight_dot(p3, &v, sum);
     }
   }
-  squares[local / 4][local % 4] = own_squares;
-  partial[team * STRIDE + lane] = sums.x;
-  if (ROWS > 1) {
-    partial[(TEAMS + team) * STRIDE + lane] = sums.y;
-  }
-  if (ROWS > 2) {
-    partial[(2 * TEAMS + team) * STRIDE + lane] = sums.z;
-  }
-  if (ROWS > 3) {
-    partial[(3 * TEAMS + team) * STRIDE + lane] = sums.w;
-  }
+  put(0, sums, own_squares, local);
   workgroupBarrier();
-}
-
-fn total(row: u32) -> f32 {
-  var four = vec4<f32>();
-  for (var i = 0u; i < LANES; i += 4) { // as often as is known beforehand, so that all loads are on their way at once
-    let at = row * STRIDE + i;
-    four += vec4<f32>(partial[at], partial[at + 1], partial[at + 2], partial[at + 3]);
-  }
-  return dot(four, vec4<f32>(1));
-}
-
-fn norm_factor() -> f32 {
-  if (!NORM) {
-    return 1;
-  }
-  var four = vec4<f32>();
-  for (var i = 0u; i < SIZE / 4; i++) {
-    four += squares[i];
-  }
-  return inverseSqrt(dot(four, vec4<f32>(1)) / f32(params.cols) + params.eps);
 }

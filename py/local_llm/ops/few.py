@@ -10,7 +10,7 @@ from local_llm.gpu.memory import Buffer
 from local_llm.gpu.ports import Caps
 from local_llm.ops.linear import Parts, is_gelu
 from local_llm.ops.shared import Shared
-from local_llm.ops.variants import Variant, matvec_variant
+from local_llm.ops.variants import Variant, few_bytes, matvec_variant
 from local_llm.ops.weight import Weight
 
 SMALL = 4 << 20  # bytes of a matrix that a GPU's cache gives several workgroups
@@ -30,9 +30,8 @@ def tokens_each(s: Shared, weight: Weight, tokens: int, most: int | None = None,
 
 
 def _fits(caps: Caps, variant: Variant, tokens: int) -> bool:
-    lanes, teams, rows = (variant.constants[name] for name in ("LANES", "TEAMS", "ROWS"))
-    nbytes = 16 * max(8, teams) * (lanes + 1) + 4 * lanes * teams
-    return tokens * nbytes <= caps.workgroup_bytes and tokens * rows <= lanes
+    fits = tokens * variant.constants["ROWS"] <= variant.constants["LANES"]
+    return fits and few_bytes(variant, tokens) <= caps.workgroup_bytes
 
 
 def row_stride(rows: int) -> int:
@@ -65,7 +64,7 @@ def matvec_few(
     joined = {"PARTS": parts.count, "VECTORS": parts.width // 4} if parts else {}
     kernel = Kernel.of(
         "matvec_few",
-        {"weight": weight.format} | ({"few_input": "few_parted_input"} if joined else {}),
+        variant.includes(weight.format) | ({"input": "parted_input"} if joined else {}),
         NORM=norm is not None,
         BIAS=bias is not None,
         ADD=add,
@@ -99,7 +98,7 @@ def matvec_few_glu(
     (part,) = weight.parts
     variant, each = matvec_variant(s, weight, True), tokens_each(s, weight, tokens, each, True)
     constants = {"NORM": norm is not None, "GELU": is_gelu(activation), "TOKENS": each, **variant.constants}
-    kernel = Kernel.of("matvec_few_glu", {"weight": weight.format}, **constants)
+    kernel = Kernel.of("matvec_few_glu", variant.includes(weight.format), **constants)
     rows = weight.rows // 2
     params = pack(rows, weight.cols, weight.blocks, float(eps))
     grid = _grid(s.caps, 2 * rows, variant.rows, -(-tokens // each))

@@ -9,7 +9,7 @@ from local_llm.gpu.kernel import Call, Kernel, pack, spread
 from local_llm.gpu.memory import Buffer
 from local_llm.ops.shared import Shared
 from local_llm.ops.variants import matmul_variant, matvec_variant
-from local_llm.ops.weight import Weight
+from local_llm.ops.weight import BLOCK, Weight
 
 ACTIVATIONS = ("silu", "gelu")
 
@@ -51,7 +51,7 @@ def matvec(
     joined = {"PARTS": parts.count, "VECTORS": parts.width // 4} if parts else {}
     kernel = Kernel.of(
         "matvec" + variant.suffix,
-        {"weight": weight.format} | ({"input": "parted_input"} if joined else {}),
+        variant.includes(weight.format) | ({"input": "parted_input"} if joined else {}),
         NORM=norm is not None,
         BIAS=bias is not None,
         ADD=add,
@@ -86,7 +86,7 @@ def matvec_glu(
     for quants, scales, stage, first, rows, gate, up in _glu_pieces(weight, width):
         kernel = Kernel.of(
             "matvec_glu" + variant.suffix,
-            {"weight": weight.format},
+            variant.includes(weight.format),
             NORM=norm is not None,
             GELU=is_gelu(activation),
             STAGE=stage,
@@ -134,17 +134,29 @@ def matmul(
     variant, tile_tokens = matmul_variant(s, weight, tokens)
     kernel = Kernel.of(
         "matmul" + variant.suffix,
-        {"weight": weight.format},
+        variant.includes(weight.format),
         BIAS=bias is not None,
         ADD=add,
         **variant.constants,
     )
-    calls = []
+    calls, inputs = [], (x,)
+    if variant.int8:
+        calls, inputs = _round_rows(s, tokens, weight, x)
     for part in weight.parts:
-        buffers = (part.quants, part.scales, x, bias or s.dummy, y, s.step)
+        buffers = (part.quants, part.scales, *inputs, bias or s.dummy, y, s.step)
         y_start = row_offset + part.row_start
         bias_start = bias_offset + part.row_start
         params = pack(part.rows, weight.cols, weight.blocks, y_stride, y_start, bias_start)
         grid = (-(-tokens // tile_tokens), -(-part.rows // variant.rows), 1)
         calls.append(Call(kernel, buffers, grid, params))
     return calls
+
+
+def _round_rows(s: Shared, tokens: int, weight: Weight, x: Buffer) -> tuple[list[Call], tuple[Buffer, ...]]:
+    """Rounds x f32 [T, K] to bytes; and where they are."""
+    assert s.rounded is not None
+    aligned = weight.cols % BLOCK == 0
+    buffers = (x, s.rounded.bytes, s.rounded.scales, s.step)
+    grid = (-(-weight.blocks // 8), tokens, 1)
+    call = Call(Kernel.of("round_rows", ALIGNED=aligned), buffers, grid, pack(weight.cols, weight.blocks))
+    return [call], (s.rounded.bytes, s.rounded.scales)

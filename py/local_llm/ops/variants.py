@@ -18,16 +18,25 @@ if TYPE_CHECKING:
 ENOUGH_WORKGROUPS = 256
 MANY_ROWS = 8192
 MOST_LANES = 256  # in a workgroup of matvec: what every adapter offers
+LEAST_INT8_COLS = 2048  # below, a product waits for other things than its arithmetic (docs/log.md)
+LEAST_INT8_TOKENS = 33  # of matmul: its int8 tiles take 64 tokens, its small ones 32
+INT8_FORMATS = frozenset(  # whose weights are small whole numbers times a scale: lib/bytes_<format>.wgsl
+    ("q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "q4f16_1", "q4f32_1")
+)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What choices are made for. kernel: "matvec" or "matvec_glu". format, rows, cols: of the whole matrix."""
+    """What choices are made for. kernel: "matvec" or "matvec_glu". format, rows, cols: of the whole matrix.
+
+    int8: whether the input is rounded to bytes, a scale for each 32, so that products are of whole numbers.
+    """
 
     kernel: str
     format: str
     rows: int
     cols: int
+    int8: bool = False
 
     @property
     def blocks(self) -> int:
@@ -42,11 +51,28 @@ class Variant:
     suffix: str
     constants: Mapping[str, int]
     rows: int
+    int8: bool = False
+
+    def includes(self, format: str) -> dict[str, str]:
+        """What the kernel includes for weights of this format."""
+        if self.int8:
+            return {"weight": f"bytes_{format}", "team_rows": "byte_rows", "team_few": "byte_rows"}
+        return {"weight": format}
+
+
+def rounds_input(s: Shared, weight: Weight) -> bool:
+    """Whether products of this weight are of inputs rounded to bytes."""
+    return s.rounded is not None and weight.format in INT8_FORMATS and weight.cols >= LEAST_INT8_COLS
+
+
+def shape_of(s: Shared, weight: Weight, kernel: str) -> Shape:
+    """kernel: "matvec" or "matvec_glu"."""
+    return Shape(kernel, weight.format, weight.rows, weight.cols, rounds_input(s, weight))
 
 
 def matvec_variant(s: Shared, weight: Weight, pairs: bool = False) -> Variant:
     """For matvec, and with pairs (of a gate and an up) for matvec_glu."""
-    shape = Shape("matvec_glu" if pairs else "matvec", weight.format, weight.rows, weight.cols)
+    shape = shape_of(s, weight, "matvec_glu" if pairs else "matvec")
     return s.choices.get(shape) or _matvec_rule(s.caps, shape)
 
 
@@ -68,6 +94,11 @@ def _matvec_rule(caps: Caps, shape: Shape) -> Variant:
     # Measured on an H200, see docs/log.md: long matrices have rows to spare, so that a lane shares x among four; short
     # ones need many lanes a row, best of all one for each block.
     blocks, rows, pairs = shape.blocks, shape.rows, shape.kernel == "matvec_glu"
+    if shape.int8:  # many rows a workgroup, each of which rounds the whole input
+        lanes, teams, each = (
+            (16, 16, 4) if pairs else (64, 4, 4 if rows >= 4096 else 2) if blocks >= 256 else (32, 8, 2)
+        )
+        return _teams(lanes, teams, each, int8=True)
     if blocks <= 48 and rows < 2 * MANY_ROWS:
         lanes, each = max(16, -(-blocks // 4) * 4), 4 if rows >= MANY_ROWS else 2 if rows >= 2048 or pairs else 1
         teams = 8 if each == 1 and lanes <= 32 else 4
@@ -87,39 +118,51 @@ def _serial(rows: int, cols: int, most_rows: int) -> Variant:
     return Variant("_serial", {"LANES": 4, "ROWS": each, "ALIGNED": cols % BLOCK == 0}, 4 * each)
 
 
-def _teams(lanes: int, teams: int, each: int) -> Variant:
-    return Variant("", {"LANES": lanes, "TEAMS": teams, "ROWS": each}, teams * each)
+def _teams(lanes: int, teams: int, each: int, int8: bool = False) -> Variant:
+    return Variant("", {"LANES": lanes, "TEAMS": teams, "ROWS": each}, teams * each, int8)
 
 
 def _neighbours(rule: Variant) -> Iterator[Variant]:
     """Other shapes of a workgroup: more or fewer rows, teams and lanes, and small ones for GPUs of few lanes."""
     lanes, teams, each = (rule.constants[name] for name in ("LANES", "TEAMS", "ROWS"))
     for other in (each * 2, each // 2):
-        yield _teams(lanes, teams, other)
+        yield _teams(lanes, teams, other, rule.int8)
     for other in (teams * 2, teams // 2):
-        yield _teams(lanes, other, each)
+        yield _teams(lanes, other, each, rule.int8)
     for other in (lanes * 2, lanes // 8 * 4):
-        yield _teams(other, max(1, teams * lanes // other), each)
+        yield _teams(other, max(1, teams * lanes // other), each, rule.int8)
     for small in (16, 32):
-        yield _teams(small, 64 // small, min(each, 2))
+        yield _teams(small, 64 // small, min(each, 2), rule.int8)
 
 
 def _possible(caps: Caps, shape: Shape, variant: Variant) -> bool:
     lanes, teams, each = (variant.constants[name] for name in ("LANES", "TEAMS", "ROWS"))
-    tiles = 16 * max(8, teams) * (lanes + 1)  # of lib/team_few.wgsl for one token, which needs no less than team_rows
     return (
         lanes >= 4
         and lanes % 4 == 0
         and 4 <= teams * lanes <= min(caps.max_invocations, MOST_LANES)
         and each in ((2, 4) if shape.kernel == "matvec_glu" else (1, 2, 4))
-        and tiles + 4 * lanes * teams <= caps.workgroup_bytes
+        and (not variant.int8 or 16 % teams == 0)
+        and few_bytes(variant, 1) <= caps.workgroup_bytes
     )
+
+
+def few_bytes(variant: Variant, tokens: int) -> int:
+    """Workgroup memory of matvec_few for so many tokens a workgroup; matvec needs no more than for one."""
+    lanes, teams, each = (variant.constants[name] for name in ("LANES", "TEAMS", "ROWS"))
+    if variant.int8:  # lib/byte_rows.wgsl
+        a_token = (2 * 32 + 8) * lanes + 4 * teams * each * (lanes + 1) + 4 * lanes * teams
+        return 64 * lanes + tokens * a_token
+    return tokens * (16 * max(8, teams) * (lanes + 1) + 4 * lanes * teams)  # lib/team_few.wgsl
 
 
 def matmul_variant(s: Shared, weight: Weight, tokens: int) -> tuple[Variant, int]:
     """Also how many tokens one workgroup takes."""
     if s.caps.software:
         return _serial(weight.rows, weight.cols, 16), 4
+    if tokens >= LEAST_INT8_TOKENS and rounds_input(s, weight):
+        lanes = 128 if s.caps.workgroup_bytes >= 18 << 10 else 64
+        return Variant("_int8", {"LANES": lanes}, lanes, int8=True), 64
     aligned = {"ALIGNED": weight.cols % BLOCK == 0}
     # Measured on an H200, see docs/log.md: large tiles where enough workgroups are left to fill a GPU.
     if -(-weight.rows // 64) * -(-tokens // 64) < ENOUGH_WORKGROUPS:

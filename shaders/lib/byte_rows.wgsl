@@ -1,0 +1,123 @@
+// Dot products of up to four rows of W with the inputs of up to TOKENS tokens, rounded to bytes, by a team of LANES
+// lanes, TEAMS teams in a workgroup.
+//
+// As team_rows, but in each step a lane takes two blocks of each of its rows, and the input of a step, times the norm's
+// weight if there is one, becomes whole numbers. Uses quants, scales, x, norm, params.
+
+//#include weight
+//#include input
+//#include rounding
+
+override NORM: bool = false;
+override LANES: u32 = 32; // a multiple of 4
+override TEAMS: u32 = 8;  // divides 16
+override ROWS: u32 = 2;   // 1 to 4
+
+override SIZE: u32 = LANES * TEAMS;
+override SPAN: u32 = 2 * LANES; // blocks in a step
+override WORDS: u32 = 16 / TEAMS; // of four values, which a lane rounds in a step
+
+//#include team_sums
+
+var<workgroup> x_bytes: array<vec4<u32>, TOKENS * 2 * SPAN>; // [token, half, block]
+var<workgroup> x_scales: array<f32, TOKENS * SPAN>;
+var<workgroup> tops: array<vec4<f32>, 2 * SPAN>; // the largest of each four
+
+struct Four {
+  p0: Packed,
+  p1: Packed,
+  p2: Packed,
+  p3: Packed,
+}
+
+fn fetch_rows(starts: vec4<u32>, block: u32) -> Four {
+  var rows: Four;
+  rows.p0 = fetch(starts.x + block);
+  if (ROWS > 1) {
+    rows.p1 = fetch(starts.y + block);
+  }
+  if (ROWS > 2) {
+    rows.p2 = fetch(starts.z + block);
+  }
+  if (ROWS > 3) {
+    rows.p3 = fetch(starts.w + block);
+  }
+  return rows;
+}
+
+// One token's blocks from `first` on into place t. Begins where `tops` may be written, ends with a barrier.
+fn stage(token: u32, t: u32, first: u32, local: u32) -> f32 {
+  var sum = 0.0;
+  var kept: array<vec4<f32>, 16>;
+  for (var k = 0u; k < WORDS; k++) {
+    let i = local + k * SIZE;
+    let at = first * 8 + i;
+    let col = vec4<u32>(at * 4) + vec4<u32>(0, 1, 2, 3);
+    var values = vec4<f32>();
+    if (TOKENS == 1 || col.x < params.cols) { // what follows is the next token's
+      values = select(vec4<f32>(), input(token, at), col < vec4<u32>(params.cols));
+    }
+    if (NORM) {
+      sum += dot(values, values);
+      values *= norm[at];
+    }
+    kept[k] = values;
+    tops[i / 4][i % 4] = largest(values);
+  }
+  workgroupBarrier();
+  for (var k = 0u; k < WORDS; k++) {
+    let i = local + k * SIZE;
+    let top = largest(max(tops[i / 8 * 2], tops[i / 8 * 2 + 1]));
+    x_bytes[(t * 2 + i % 8 / 4) * SPAN + i / 8][i % 4] = rounded(kept[k], top);
+    if (i % 8 == 0) {
+      x_scales[t * SPAN + i / 8] = top / 127;
+    }
+  }
+  workgroupBarrier();
+  return sum;
+}
+
+// Of place t with the block `at` of the step.
+fn products(t: u32, at: u32, rows: Four) -> vec4<f32> {
+  let low = x_bytes[t * 2 * SPAN + at];
+  let high = x_bytes[(t * 2 + 1) * SPAN + at];
+  let sums = byte_sums(low, high);
+  var result = vec4<f32>(bytes_times(weight_bytes(rows.p0), low, high, sums), 0, 0, 0);
+  if (ROWS > 1) {
+    result.y = bytes_times(weight_bytes(rows.p1), low, high, sums);
+  }
+  if (ROWS > 2) {
+    result.z = bytes_times(weight_bytes(rows.p2), low, high, sums);
+  }
+  if (ROWS > 3) {
+    result.w = bytes_times(weight_bytes(rows.p3), low, high, sums);
+  }
+  return x_scales[t * SPAN + at] * result;
+}
+
+// Row i of a team starts at block starts[i]; for token + t its sum is total(t, i * TEAMS + team) afterwards.
+fn sum_rows(starts: vec4<u32>, token: u32, count: u32, local: u32) {
+  let lane = local % LANES;
+  var sums: array<vec4<f32>, 4>;
+  var own: vec4<f32>;
+  for (var first = 0u; first < params.blocks; first += SPAN) {
+    // Early, so that these loads wait together with the input's; what is past the end is multiplied by zeros.
+    let near = fetch_rows(starts, min(first + lane, params.blocks - 1));
+    let far = fetch_rows(starts, min(first + LANES + lane, params.blocks - 1));
+    if (first > 0) {
+      workgroupBarrier();
+    }
+    for (var t = 0u; t < TOKENS; t++) {
+      own[t] += stage(token + t, t, first, local);
+    }
+    for (var t = 0u; t < TOKENS; t++) {
+      if (t < count) {
+        sums[t] += products(t, lane, near) + products(t, LANES + lane, far);
+      }
+    }
+  }
+  for (var t = 0u; t < TOKENS; t++) {
+    put(t, sums[t], own[t], local);
+  }
+  workgroupBarrier();
+}
