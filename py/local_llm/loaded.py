@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypedDict
 
 from local_llm import inspection
-from local_llm.choosing import Tuning, choose
+from local_llm.choosing import Tuning, check_mode, choose
+from local_llm.errors import InvalidRequest
 from local_llm.formats.opening import Opened
 from local_llm.generate.engine import Engine
 from local_llm.gpu.memory import Memory
@@ -22,6 +23,24 @@ from local_llm.text.folder import TokenizerFiles
 Say = Callable[..., None]  # progress 0 to 1, phase text, then bytes done, bytes in all, bytes a second
 
 
+CACHE_BITS = (16, 8)
+
+
+class Loading(TypedDict, total=False):
+    """Options of a load.
+
+    context_size: positions in the key-value cache; default min(4096, what the model was trained for), less where that
+    does not fit. quantize: bits (8 or 4) that weights get while they are loaded where the file has floats; None leaves
+    them. cache_bits: 16, or 8: keys and values as bytes, which take little more than half of the memory. tune: "auto"
+    (variants of kernels are timed once on each adapter, see choosing.py) or "off".
+    """
+
+    context_size: int | None
+    quantize: int | None
+    cache_bits: int | None
+    tune: str
+
+
 @dataclass(frozen=True)
 class Origin:
     """What init() was asked for: the same again gives the same model."""
@@ -29,7 +48,14 @@ class Origin:
     source: Any
     context_size: int | None = None
     quantize: int | None = None
+    cache_bits: int | None = None
     tune: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Raises InvalidRequest; what lies in the file settles the rest."""
+        check_mode(self.tune)
+        if isinstance(self.cache_bits, bool) or self.cache_bits not in (None, *CACHE_BITS):
+            raise InvalidRequest(f"cache_bits must be 16, 8 or None, found {self.cache_bits!r:.60}.")
 
 
 @dataclass(frozen=True)
@@ -56,9 +82,10 @@ class Loaded:
     tuning: Tuning | None = None
 
     def kernels(self) -> dict[str, Any]:
-        """What is known of the kernels on this adapter, JSON-able."""
+        """What is known of the cache and the kernels on this adapter, JSON-able."""
         tuning = asdict(self.tuning) if self.tuning else None
-        return {"replaced_kernels": list(self.replaced), "wrong_kernels": list(self.wrong), "tuning": tuning}
+        known = {"replaced_kernels": list(self.replaced), "wrong_kernels": list(self.wrong), "tuning": tuning}
+        return {"cache_bits": self.model.heads[0].bits, **known}
 
 
 async def build(host: Host, opened: Opened, memory: Memory, origin: Origin, say: Say) -> Loaded:
@@ -96,4 +123,5 @@ async def _load(host: Host, opened: Opened, memory: Memory, origin: Origin, say:
         rate = done / max(host.clock() - started, 1e-3)
         say(0.98 * done / max(total, 1), "Loading weights", done, total, rate)
 
-    return await load(family, opened.checkpoint, opened.blobs, memory, origin.context_size, arrived)
+    context, bits = origin.context_size, origin.cache_bits or 16
+    return await load(family, opened.checkpoint, opened.blobs, memory, context, arrived, bits)

@@ -10,13 +10,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import aclosing
 from dataclasses import replace
 from itertools import count
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from local_llm import inspection
 from local_llm.answering import Answering, chat_prompt, text_prompt
-from local_llm.choosing import check_mode
 from local_llm.errors import Busy, DeviceLost, InvalidRequest, LocalLLMError, NotReady
 from local_llm.events import Callback, Events
 from local_llm.formats.opening import open_checkpoint
@@ -26,7 +25,7 @@ from local_llm.generate.stats import steady
 from local_llm.gpu.memory import Memory
 from local_llm.gpu.ports import Device, Host
 from local_llm.gpu.reopening import reopen
-from local_llm.loaded import Loaded, Origin, build
+from local_llm.loaded import Loaded, Loading, Origin, build
 from local_llm.reply import Chunk, Reply, reply_of, told
 from local_llm.sliding import Prompt
 from local_llm.state import State
@@ -55,19 +54,14 @@ class LocalLLM:
 
     # Loading
 
-    async def init(
-        self, model: Any, *, context_size: int | None = None, quantize: int | None = None, tune: str = "auto"
-    ) -> None:
+    async def init(self, model: Any, **options: Unpack[Loading]) -> None:
         """Load a model: a URL, a path, a file object of the host, GGUF bytes, a list of a model's files, or a folder.
 
-        GGUF (also split), safetensors and MLC: see formats.opening. context_size: positions in the key-value cache;
-        default min(4096, what the model was trained for), less where that does not fit. quantize: bits (8 or 4) that
-        weights get while they are loaded where the file has floats; None leaves them. tune: "auto" (variants of kernels
-        are timed once on each adapter, see choosing.py) or "off". A second call for the same model during loading joins
-        the first. Raises any LocalLLMError, NotReady where unload() stopped the load; after an error no GPU bytes are
-        held and the next init works.
+        GGUF (also split), safetensors and MLC: see formats.opening. options: context_size, quantize, cache_bits, tune,
+        see loaded.Loading. A second call for the same model during loading joins the first. Raises any LocalLLMError,
+        NotReady where unload() stopped the load; after an error no GPU bytes are held and the next init works.
         """
-        origin = Origin(model, context_size, quantize, check_mode(tune))
+        origin = Origin(model, **options)
         if self._loading is None:
             self._loading_origin = origin
             self._loading = asyncio.ensure_future(self._load(origin))
@@ -188,7 +182,7 @@ class LocalLLM:
         self.state.model, self.state.gpu_bytes = None, 0
         self._events.emit("unloaded", model=name)
 
-    async def switch_model(self, model: Any, **options: Any) -> None:
+    async def switch_model(self, model: Any, **options: Unpack[Loading]) -> None:
         """Free the present model, then load another. Options and errors as init."""
         await self.init(model, **options)
 

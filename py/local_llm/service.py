@@ -11,7 +11,7 @@ import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 from local_llm import runtime
 from local_llm.catalog import Catalog, built_in, read_catalog, stem
@@ -19,8 +19,9 @@ from local_llm.errors import InvalidRequest, LocalLLMError, UnknownModel
 from local_llm.generate.sampler import read_options
 from local_llm.gpu.ports import Host, Store
 from local_llm.keeping import Keeping
+from local_llm.loaded import Loading
 from local_llm.performance import UNKNOWN, PerformanceMonitor
-from local_llm.settings import StateManager
+from local_llm.settings import KEPT, StateManager
 from local_llm.storing import Storing
 
 WIDGET = {
@@ -55,7 +56,7 @@ class Service(runtime.LocalLLM, Storing):
         self._download: Mapping[str, Any] = {}
         self._loading_model: str | None = None
         self._load_started = 0.0
-        self._last: tuple[Any, int | None, int | None, str] | None = None
+        self._last: tuple[Any, dict[str, Any]] | None = None
         self._remedy = ""
         self._last_activity: int | None = None
         self._keeping: set[asyncio.Task[Any]] = set()
@@ -71,41 +72,42 @@ class Service(runtime.LocalLLM, Storing):
 
     # Loading
 
-    async def init(
-        self, model: Any = None, *, context_size: int | None = None, quantize: int | None = None, tune: str = "auto"
-    ) -> None:
-        """Load a model: a catalogue id, or what runtime.LocalLLM.init takes; arguments as there.
+    async def init(self, model: Any = None, **options: Unpack[Loading]) -> None:
+        """Load a model: a catalogue id, or what runtime.LocalLLM.init takes; options as there.
 
         Without one: the model that was loaded last (on an earlier visit, too), else the catalogue's first. The model of
-        the last time gets its context_size and quantize of then; quantize=0: weights as the file has them.
+        the last time gets its context_size, quantize and cache_bits of then; quantize=0: weights as the file has them.
         Raises UnknownModel with the nearest ids, and what runtime.LocalLLM.init raises.
         """
         kept = await self.settings.restore()
         if kept.memory_budget:
             self.performance.set_budget(kept.memory_budget)
         chosen = self._default() if model is None else model
+        asked: dict[str, Any] = {name: options.get(name) for name in KEPT}
         if isinstance(chosen, str) and chosen == kept.model:
-            context_size = kept.context_size if context_size is None else context_size
-            quantize = kept.quantize if quantize is None else quantize
-        quantize = quantize or None
-        self._last = (chosen, context_size, quantize, tune)
+            asked = {name: getattr(kept, name) if value is None else value for name, value in asked.items()}
+        asked["quantize"] = asked["quantize"] or None
+        self._last = (chosen, {**options, **asked})
         try:
             source = self._source(chosen)
-            if context_size is None and isinstance(chosen, str) and (entry := self.catalog.get(chosen)):
-                context_size = entry.context_size
+            context = asked["context_size"]
+            if context is None and isinstance(chosen, str) and (entry := self.catalog.get(chosen)):
+                context = entry.context_size
         except UnknownModel as error:
             if self.state.phase not in ("loading", "ready"):  # a typing error costs nobody the model at hand
                 self._failed(error)
             raise
-        await super().init(source, context_size=context_size, quantize=quantize, tune=tune)
-        now = {"model": chosen, "context_size": context_size, "quantize": quantize}
+        asked["context_size"] = context
+        wanted: dict[str, Any] = {**options, **asked}
+        await super().init(source, **wanted)
+        now = {"model": chosen, **asked}
         if isinstance(chosen, str) and any(getattr(kept, name) != value for name, value in now.items()):
             await self.settings.update(**now)
 
     async def retry(self) -> None:
         """Load again what was asked for last."""
-        model, context_size, quantize, tune = self._last or (None, None, None, "auto")
-        await self.init(model, context_size=context_size, quantize=quantize, tune=tune)
+        model, options = self._last or (None, {})
+        await self.init(model, **options)
 
     def _default(self) -> str:
         kept = self.settings.settings.model

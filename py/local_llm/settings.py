@@ -16,6 +16,7 @@ from local_llm.gpu.ports import Store
 
 KEY = "settings"
 VERSION = 1
+KEPT = ("context_size", "quantize", "cache_bits")  # options of the last load
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Settings:
     memory_budget: int | None = None
     measured: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     quantize: int | None = None  # bits
+    cache_bits: int | None = None
 
 
 class StateManager:
@@ -86,13 +88,18 @@ def read_settings(value: Any) -> Settings:
     return Settings(
         model=model if isinstance(model, str) and model else None,
         context_size=context if _is_count(context) else None,
-        quantize=bits if (bits := given.get("quantize")) in (4, 8) and _is_count(bits) else None,
+        quantize=_one_of((4, 8), given.get("quantize")),
+        cache_bits=_one_of((8, 16), given.get("cache_bits")),
         options=options if isinstance(options, dict) else {},
         memory_budget=budget if _is_count(budget) else None,
         measured={key: item for key, item in measured.items() if isinstance(item, dict)}
         if isinstance(measured, dict)
         else {},
     )
+
+
+def _one_of(known: tuple[int, ...], value: Any) -> int | None:
+    return value if _is_count(value) and value in known else None
 
 
 def _is_count(value: Any) -> bool:

@@ -95,6 +95,18 @@ async def test_a_sound_adapter_has_nothing_wrong(model):
     assert model.memory.nbytes == before
 
 
+async def test_kernels_over_a_cache_of_bytes_are_tried(gpu_llm, path):
+    await gpu_llm.init(path, cache_bits=8)
+    model = gpu_llm._loaded.model
+    counts = soundness.chunk_lengths(model)
+    names = [name for name in case_names(model, counts) if "q8_" in name]
+    assert {name.split()[0] for name in names} == {"attention_step", "attention"}
+    assert await wrong_kernels(model, counts, names) == []
+    device = Miscompiling(model.memory.device, "attention_step", "* (1.0 / 127)", "* (1.02 / 127)")
+    wrong = await wrong_kernels(replace(model, memory=Memory(as_device(device))), counts, names)
+    assert wrong == [name for name in names if name.startswith("attention_step")]
+
+
 async def test_whatever_software_adapters_run_otherwise_is_tried(model):
     model, counts = model
     plain = replace(model, shared=replace(model.shared, caps=replace(model.shared.caps, software=True)))

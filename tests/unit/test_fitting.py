@@ -43,12 +43,19 @@ class Small(RecordingDevice):
 def start(tmp_path):
     write_tiny_gguf(tmp_path / "tiny.gguf", 1, context=4096, heads=4, kv_heads=4, head_width=32)
 
-    async def started(room: int = 1 << 40, *, limit: int | None = None, context: int | None = None, **caps: int):
+    async def started(
+        room: int = 1 << 40,
+        *,
+        limit: int | None = None,
+        context: int | None = None,
+        cache_bits: int | None = None,
+        **caps: int,
+    ):
         bench = Bench(tmp_path)
         bench.device = Small(room, **caps)
         service = bench.service()
         service.performance.set_budget(limit)
-        await service.init("tiny", context_size=context)
+        await service.init("tiny", context_size=context, cache_bits=cache_bits)
         return bench, service
 
     return started
@@ -141,8 +148,9 @@ async def test_an_adapter_too_small_for_the_weights_needs_a_smaller_model(start)
     assert bench.device.live == []
 
 
-async def test_the_count_is_the_ledgers(start):
-    _, service = await start(context=700)
+@pytest.mark.parametrize("cache_bits", [16, 8])
+async def test_the_count_is_the_ledgers(start, cache_bits):
+    _, service = await start(context=700, cache_bits=cache_bits)
     model = service._loaded.model
     by_use = service._loaded.memory.by_label()
     ours = sum(size for label, size in by_use.items() if label in ("weights", "kv cache", "rope", "scratch", "tokens"))
@@ -151,6 +159,27 @@ async def test_the_count_is_the_ledgers(start):
     def allocate(memory, context):
         wanted = model.family.stacks(checkpoint, model.config)
         weights.check(checkpoint, wanted)
-        return _allocate(model.family, checkpoint, model.config, wanted, memory, context)
+        return _allocate(model.family, checkpoint, model.config, wanted, memory, context, cache_bits)
 
     assert needed_bytes(allocate, model.shared.caps, 700) == ours + 32
+
+
+async def test_a_cache_of_bytes_takes_little_more_than_half(start):
+    sizes = []
+    for bits in (None, 8):
+        _, service = await start(context=4096, cache_bits=bits)
+        info = await service.runtime_info()
+        assert info["cache_bits"] == (bits or 16)
+        sizes.append(info["gpu_bytes_by_use"]["kv cache"])
+    assert sizes[0] == 2 * 2 * 4096 * 4 * 32 * 2  # layers, keys and values, positions, heads, numbers, bytes
+    assert sizes[1] == sizes[0] / 2 + 2 * 4096 * 4 * 8  # a pair of peaks for a head's keys, one for its values
+
+
+async def test_a_cache_of_bytes_fits_more_positions(start):
+    limit = await held(start, 1024)
+    contexts = []
+    for bits in (16, 8):
+        _, service = await start(limit=limit, cache_bits=bits)
+        contexts.append((await service.runtime_info())["context_size"])
+    assert contexts[0] == 1024
+    assert contexts[1] > 1200

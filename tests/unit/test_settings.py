@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from local_llm.errors import InvalidRequest
 from local_llm.settings import KEY, Settings, StateManager, read_settings
 from tests.model.tiny import write_tiny_gguf
 from tests.unit.service_rig import Bench
@@ -92,6 +93,31 @@ def test_what_does_not_fit_is_dropped():
         "measured": {"x": {}, "y": 1},
     }
     assert read_settings(value) == Settings("m", None, {"a": 1}, None, {"x": {}})
+
+
+@pytest.mark.parametrize(("asked", "bits"), [({}, 8), ({"cache_bits": 16}, 16)])
+async def test_the_bits_of_the_cache_are_restored(tmp_path, asked, bits):
+    for seed, name in enumerate(("tiny", "other")):
+        write_tiny_gguf(tmp_path / f"{name}.gguf", seed)
+    bench = Bench(tmp_path)
+    first = bench.service()
+    await first.init("tiny", cache_bits=8)
+    await first.close()
+    again = bench.service()
+    await again.init(**asked)
+    assert (await again.runtime_info())["cache_bits"] == bits
+    await again.init("other")
+    assert (await again.runtime_info())["cache_bits"] == 16
+    assert again.settings.settings.cache_bits is None
+
+
+@pytest.mark.parametrize("bits", [4, True, "8", 0, 8.5])
+async def test_other_bits_of_the_cache_are_refused(tmp_path, bits):
+    write_tiny_gguf(tmp_path / "tiny.gguf", 1)
+    service = Bench(tmp_path).service()
+    with pytest.raises(InvalidRequest, match="cache_bits must be 16, 8 or None"):
+        await service.init("tiny", cache_bits=bits)
+    assert read_settings({"cache_bits": bits}) == Settings()
 
 
 @pytest.mark.parametrize(("asked", "bits"), [({}, 8), ({"quantize": 4}, 4), ({"quantize": 0}, None)])

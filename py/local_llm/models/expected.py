@@ -14,6 +14,7 @@ import numpy as np
 from local_llm.gpu.kernel import Call, pack
 from local_llm.gpu.memory import Buffer, Memory
 from local_llm.gpu.ports import Caps
+from local_llm.models.kept import rounded, stored
 from local_llm.ops.embedding import embed
 from local_llm.ops.shared import Shared
 from local_llm.ops.weight import Weight
@@ -171,7 +172,10 @@ def matmul(bench: Bench, name: str, call: Call) -> Case:
 
 @dataclass(frozen=True)
 class _Heads:
-    """Of a call: H, K, E, and the keys and values, f16 [2, K, places, E], of which position p lies in place p mod C."""
+    """Of a call: H, K, E, and the keys and values, [2, K, places, E], of which position p lies in place p mod C.
+
+    They are such as a cache of so many bits keeps exactly.
+    """
 
     heads: int
     kv_heads: int
@@ -180,7 +184,12 @@ class _Heads:
     softcap: float
     scale: float
     eps: float
+    bits: int
     cache: np.ndarray
+
+    def held(self, bench: Bench) -> list[Buffer]:
+        """k_cache and v_cache."""
+        return [bench.given(part) for part in stored(self.cache[0], self.cache[1], self.bits)]
 
     @property
     def params(self) -> bytes:
@@ -203,8 +212,9 @@ def _heads(call: Call) -> _Heads:
     constants = dict(call.kernel.constants)
     _, window, scale, softcap, heads, kv_heads, eps = struct.unpack_from("<2I2f2If", call.params)
     width, places = int(constants["WIDTH"]), RING if constants.get("RING") else SLOTS
-    cache = _random(2, kv_heads, places, width).astype(np.float16)
-    return _Heads(heads, kv_heads, width, min(window, WINDOW), softcap, scale, eps, cache)
+    bits = 8 if any(name.startswith("q8_") for _, name in call.kernel.includes) else 16
+    cache = rounded(_random(2, kv_heads, places, width), bits)
+    return _Heads(heads, kv_heads, width, min(window, WINDOW), softcap, scale, eps, bits, cache)
 
 
 def attention_step(bench: Bench, name: str, call: Call) -> Case:
@@ -214,9 +224,8 @@ def attention_step(bench: Bench, name: str, call: Call) -> Case:
     gains = 1 + _random(h + k if norm == 2 else 2, e) / 4
     angle = np.random.default_rng(e).uniform(0, 6, (SLOTS, half)).astype("<f4")
     table = np.stack([np.cos(angle), np.sin(angle)], -1)
-    caches = [bench.given(part) for part in it.cache]
     made = bench.space(h * parts * (e + 4))
-    buffers = (bench.given(qkv), bench.given(table), bench.given(gains), *caches, made)
+    buffers = (bench.given(qkv), bench.given(table), bench.given(gains), *it.held(bench), made)
     calls = [Call(call.kernel, (*buffers, bench.shared(POSITION, 1).step), call.grid, it.params)]
 
     async def right() -> bool:
@@ -227,7 +236,7 @@ def attention_step(bench: Bench, name: str, call: Call) -> Case:
             low, high = slice(0, 2 * half, 2), slice(1, 2 * half, 2)
         a, b, (cos, sin) = turned[: h + k, low].copy(), turned[: h + k, high].copy(), table[POSITION].T
         turned[: h + k, low], turned[: h + k, high] = a * cos - b * sin, a * sin + b * cos
-        it.cache[:, :, POSITION % it.cache.shape[2]] = turned[h:].reshape(2, k, e)
+        it.cache[:, :, POSITION % it.cache.shape[2]] = rounded(turned[h:].reshape(2, k, e), it.bits)
         got = await bench.read(made, h * parts * (e + 4))
         sums, scores = got[: h * parts * e].reshape(h, parts, e), got[h * parts * e :].reshape(h, parts, 4)
         if parts > 1:
@@ -256,7 +265,7 @@ def attention(bench: Bench, name: str, call: Call) -> Case:
     start = POSITION - tokens + 1 if causal else 0
     qkv = _random(tokens, it.heads + 2 * it.kv_heads, it.width)
     made = bench.space(tokens, it.heads, it.width)
-    buffers = (bench.given(qkv), *(bench.given(part) for part in it.cache), made, bench.shared(start, tokens).step)
+    buffers = (bench.given(qkv), *it.held(bench), made, bench.shared(start, tokens).step)
     grid = (-(-tokens // 4), it.heads, 1) if call.kernel.name == "attention" else call.grid
     calls = [Call(call.kernel, buffers, grid, it.params)]
 

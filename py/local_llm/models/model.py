@@ -21,7 +21,7 @@ from local_llm.models import weights as loading
 from local_llm.models.config import Attention, Config
 from local_llm.models.fitting import allocate_fitting
 from local_llm.models.rope import Rope, read_divisors, rope_table
-from local_llm.ops.attention import MOST_PARTS, Cache, Heads, cache_bytes
+from local_llm.ops.attention import MOST_PARTS, Cache, Heads, allocate_cache
 from local_llm.ops.shared import Shared
 
 MAX_CHUNK = 512  # most tokens in one prefill step: sets the size of the working buffers
@@ -94,10 +94,12 @@ async def load(
     memory: Memory,
     context_size: int | None,
     progress: Callable[[int, int], None],
+    cache_bits: int = 16,
 ) -> Model:
     """Check, allocate, stream. On any error the caller closes `memory` and nothing stays behind.
 
-    Without a context_size the context is chosen to fit. Raises OutOfMemory, which says what would.
+    Without a context_size the context is chosen to fit. Raises OutOfMemory, which says what would. cache_bits: 16 or 8
+    for each key and value; an encoder, which keeps none from one step to the next, has 16.
     """
     config = family.read_config(checkpoint)
     most = choose_context(config, context_size)
@@ -105,7 +107,7 @@ async def load(
     loading.check(checkpoint, wanted)
 
     def allocate(memory: Memory, context: int) -> tuple[Model, dict[str, loading.Target]]:
-        return _allocate(family, checkpoint, config, wanted, memory, context)
+        return _allocate(family, checkpoint, config, wanted, memory, context, cache_bits)
 
     model, targets = await allocate_fitting(allocate, memory, most, exact=context_size is not None)
     device = memory.device
@@ -125,12 +127,14 @@ def _allocate(
     wanted: Sequence[loading.Stack | loading.Vector],
     memory: Memory,
     context: int,
+    cache_bits: int,
 ) -> tuple[Model, dict[str, loading.Target]]:
     """All that the model holds, and where each tensor goes; nothing is written yet."""
     caps = memory.device.caps
     placed, targets = loading.place(checkpoint, wanted, memory)
     max_chunk = min(SOFTWARE_CHUNK if caps.software else MAX_CHUNK, context) if config.causal else context
-    heads = tuple(_heads(config, layer, context, max_chunk) for layer in config.attention)
+    bits = cache_bits if config.causal else 16
+    heads = tuple(_heads(config, layer, context, max_chunk, bits) for layer in config.attention)
     turns = dict.fromkeys(layer.rope for layer in config.attention)
     ropes = {rope: memory.create(4 * context * rope.width, "rope") for rope in turns}
     model = Model(
@@ -159,7 +163,7 @@ async def _rope_tables(checkpoint: Checkpoint, blobs: Blobs, config: Config, con
     return tables
 
 
-def _heads(config: Config, layer: Attention, context: int, max_chunk: int) -> Heads:
+def _heads(config: Config, layer: Attention, context: int, max_chunk: int, bits: int) -> Heads:
     """A layer with a window keeps what a chunk of queries can see: window + max_chunk positions."""
     seen = layer.window or layer.taps
     slots = seen + max_chunk if seen else context
@@ -177,14 +181,14 @@ def _heads(config: Config, layer: Attention, context: int, max_chunk: int) -> He
         causal=config.causal,
         norm=config.qk_norm,
         eps=config.eps,
+        bits=bits,
     )
 
 
 def _cache(heads: Heads, layer: Attention, config: Config, memory: Memory) -> Cache:
     if layer.taps:  # a convolution's inputs, f32 [slots, D], in the place of k
         return Cache(memory.create(4 * heads.context * config.width, "kv cache"), memory.create(16, "kv cache"))
-    nbytes = cache_bytes(heads)
-    return Cache(memory.create(nbytes, "kv cache"), memory.create(nbytes, "kv cache"))
+    return allocate_cache(heads, memory)
 
 
 def scratch_of(config: Config, chunk: int, memory: Memory) -> Scratch:
