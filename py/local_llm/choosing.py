@@ -6,7 +6,7 @@ rubbish, the rules of ops/variants.py decide. Knows no events.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from local_llm.models.proof import case_name, steps
 from local_llm.models.tuning import Outcome, by_shape, chosen, products, tune
 from local_llm.notes import keep, recall
 from local_llm.ops.variants import Shape, Variant, candidates
-from local_llm.soundness import wrong_on
+from local_llm.soundness import ONLY, chunk_lengths, wrong_on
 
 KEY = "variants"  # in the host's store
 MODES = ("auto", "off")
@@ -47,30 +47,43 @@ def check_mode(mode: str) -> str:
     return mode
 
 
-async def choose(host: Host, model: Model, mode: str, say: Say) -> tuple[Model, Tuning | None]:
-    """The model with the variants that shall run, and what is known of them; None where the rules decide.
+async def settle(host: Host, model: Model, mode: str, say: Say) -> tuple[Model, list[str], Tuning | None]:
+    """The model with the variants that shall run, its kernels that are wrong even so, and what is known of variants.
 
-    say(text): what goes on, where it takes a while.
+    None where the rules decide. say(text): what goes on, where it takes a while.
     """
+    caps, counts = model.shared.caps, chunk_lengths(model)
+    note = await _note(host, model, mode)
+    if note is None:
+        return model, await wrong_on(host, model, counts) or [], None
+    tries, known = note
+    shapes = list(products(model))
+    model, wrong = await _proven(host, model, _variants(known, shapes), counts)
+    missing = [shape for shape in shapes if shape not in known]
+    seconds = 0.0
+    if missing and tries < MOST_TRIES and set(wrong) <= set(ONLY) and await _keep(host, caps, tries + 1, known):
+        began = host.clock()
+        known = await _tuned(host, model, missing, known, tries, say)
+        model, wrong = await _proven(host, model, _variants(known, shapes), counts)
+        seconds = host.clock() - began
+    here = {shape: known[shape] for shape in shapes if shape in known}
+    return model, wrong, _summary(here, model.shared.choices, seconds)
+
+
+async def _note(host: Host, model: Model, mode: str) -> tuple[int, dict[Shape, Outcome]] | None:
+    """How often it was tried in vain, and what is known; None where nothing shall be timed."""
     caps = model.shared.caps
     if mode == "off" or caps.software or not host.self_test or not model.config.causal:
-        return model, None
+        return None
     try:
-        tries, known = _read(caps, await recall(host.store, KEY, caps))
+        return _read(caps, await recall(host.store, KEY, caps))
     except (ValueError, TypeError, KeyError, AttributeError):
         await _keep(host, caps, 0, {})  # the next start times anew
-        return model, None
-    shapes = list(products(model))
-    missing = [shape for shape in shapes if shape not in known]
-    began = host.clock()
-    if missing and tries < MOST_TRIES and await _keep(host, caps, tries + 1, known):
-        known = await _tuned(host, model, missing, known, tries, say)
-        seconds = host.clock() - began
-    else:
-        seconds = 0.0
-    here = {shape: known[shape] for shape in shapes if shape in known}
-    right = await _proven(host, model, {shape: found.variant for shape, found in here.items()})
-    return chosen(model, right), _summary(caps, here, right, seconds)
+        return None
+
+
+def _variants(known: Outcomes, shapes: Sequence[Shape]) -> dict[Shape, Variant]:
+    return {shape: known[shape].variant for shape in shapes if shape in known}
 
 
 async def _tuned(
@@ -96,22 +109,23 @@ async def _tuned(
     return both if await _keep(host, caps, 0, both) else dict(known)
 
 
-async def _proven(host: Host, model: Model, variants: Mapping[Shape, Variant]) -> dict[Shape, Variant]:
-    """Those among variants that are not the rule's and that this adapter computes right."""
+async def _proven(
+    host: Host, model: Model, variants: Mapping[Shape, Variant], counts: Sequence[int]
+) -> tuple[Model, list[str]]:
+    """The model with those of variants that this adapter computes right, and its kernels that are wrong even so."""
     caps = model.shared.caps
-    others = {shape: one for shape, one in variants.items() if one != candidates(caps, shape)[0]}
-    if not others:
-        return {}
-    tuned = chosen(model, others)
-    wrong = await wrong_on(host, tuned, ())
-    if wrong is None:
-        return {}
-    calls = by_shape(model, [call for some in steps(tuned, ()) for call in some] if wrong else [])
-    bad = {shape for shape, some in calls.items() if any(case_name(call) in wrong for call in some)}
-    return {shape: one for shape, one in others.items() if shape not in bad}
+    tuned = chosen(model, {shape: one for shape, one in variants.items() if one != candidates(caps, shape)[0]})
+    wrong = await wrong_on(host, tuned, counts)
+    choices = tuned.shared.choices
+    if wrong == [] or not choices:
+        return tuned, wrong or []
+    calls = by_shape(tuned, [call for some in steps(tuned, ()) for call in some])
+    bad = {shape for shape, some in calls.items() if wrong is None or any(case_name(call) in wrong for call in some)}
+    tuned = chosen(model, {shape: one for shape, one in choices.items() if shape not in bad})
+    return tuned, await wrong_on(host, tuned, counts) or []
 
 
-def _summary(caps: Caps, known: Outcomes, right: Mapping[Shape, Variant], seconds: float) -> Tuning:
+def _summary(known: Outcomes, right: Mapping[Shape, Variant], seconds: float) -> Tuning:
     timed = {shape: found for shape, found in known.items() if found.before}
     before = sum(found.before for found in timed.values())
     after = sum(found.after if shape in right else found.before for shape, found in timed.items())

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypedDict
 
 from local_llm import inspection
-from local_llm.choosing import Tuning, check_mode, choose
+from local_llm.choosing import Tuning, check_mode, settle
 from local_llm.errors import InvalidRequest
 from local_llm.formats.opening import Opened
 from local_llm.generate.engine import Engine
@@ -16,7 +16,7 @@ from local_llm.gpu.ports import Host
 from local_llm.models.families import family_of
 from local_llm.models.model import Model, load
 from local_llm.quantization import Storage, storage_of
-from local_llm.soundness import ONLY, chunk_lengths, wrong_on
+from local_llm.soundness import ONLY
 from local_llm.text.dialogue import Dialogue, open_dialogue
 from local_llm.text.folder import TokenizerFiles
 
@@ -98,21 +98,21 @@ async def build(host: Host, opened: Opened, memory: Memory, origin: Origin, say:
     dialogue = await open_dialogue(checkpoint.name, words, host.open_tokenizer)
     model = await _load(host, opened, memory, origin, say)
     say(0.98, "Compiling kernels")
-    wrong = await wrong_on(host, model, chunk_lengths(model)) or []
+    model, wrong, tuning = await settle(host, model, origin.tune, lambda text: say(0.98, text))
     replaced = tuple(name for name in wrong if name not in ONLY)
     if replaced:
         memory.close()
         device = memory.device
         device.caps = replace(device.caps, software=True)
         model = await _load(host, opened, memory, origin, say)
-    model, tuning = await choose(host, model, origin.tune, lambda text: say(0.98, text))
     say(0.99, "Compiling kernels")
     engine = Engine(model, host.clock)
     await engine.prepare()
     name = inspection.short_name(checkpoint.name)
     held = replace(origin, context_size=model.context)  # on another device it shall be the same model
     loaded = Loaded(name, memory, model, engine, dialogue, blobs.size, storage_of(checkpoint), held)
-    return replace(loaded, replaced=replaced, wrong=tuple(name for name in wrong if name in ONLY), tuning=tuning)
+    left = tuple(name for name in wrong if name in ONLY)
+    return replace(loaded, replaced=replaced, wrong=left, tuning=None if replaced else tuning)
 
 
 async def _load(host: Host, opened: Opened, memory: Memory, origin: Origin, say: Say) -> Model:

@@ -9,7 +9,7 @@ import pytest
 
 from local_llm.ops.few import matvec_few, matvec_few_glu
 from local_llm.ops.linear import matvec, matvec_glu
-from local_llm.ops.variants import Shape, candidates
+from local_llm.ops.variants import candidates, shape_of
 from tests.kernels.workbench import workbench
 from tests.reference import quant, tolerance
 from tests.reference.linear import linear
@@ -27,7 +27,7 @@ async def given(b, format, rows, cols):
 
 def each_of(b, weight, kernel):
     """The bench, said to have chosen one candidate after the other."""
-    shape = Shape(kernel, weight.format, weight.rows, weight.cols)
+    shape = shape_of(b.shared, weight, kernel)
     found = candidates(b.shared.caps, shape)
     assert len(found) > 4
     for variant in found:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from local_llm import choosing, soundness
-from local_llm.errors import DeviceLost, InvalidRequest, NotReady
+from local_llm.errors import DeviceLost, InvalidRequest, NotReady, OutOfMemory
 from local_llm.models.tuning import products, tune
 from local_llm.ops.variants import Shape, candidates
 from tests.model.tiny import write_tiny_gguf
@@ -218,6 +218,39 @@ async def test_a_wrong_variant_is_dropped_and_nothing_else(start):
     assert (await started())[1] == left
     assert bench.last("ready")
     assert "kernels-replaced" not in bench.names()
+
+
+async def test_a_remembered_variant_that_turns_out_wrong_is_dropped_too(start):
+    started, bench = start
+    bench.device.takes = wide
+    _, choices = await started()
+    bench.shelf.texts.pop(soundness.KEY)
+    bench.wrong = lambda names: [name for name in names if name.startswith("matvec_glu") and "LANES=32" in name]
+    told, left = await started()
+    assert left == {shape: one for shape, one in choices.items() if shape.kernel != "matvec_glu"} != choices
+    assert told["faster"] == len(left)
+    assert bench.device.timings == 0
+    assert "kernels-replaced" not in bench.names()
+
+
+async def test_where_the_rules_are_wrong_too_plain_kernels_run_and_nothing_is_timed(start):
+    started, bench = start
+    bench.wrong = lambda names: [name for name in names if name.startswith("matvec_glu")]
+    assert await started() == (None, {})
+    assert bench.device.timings == 0
+    assert bench.last("kernels-replaced")["kernels"]
+
+
+async def test_without_room_for_a_test_the_rules_run(start):
+    started, bench = start
+    bench.device.takes = wide
+
+    def full(names):
+        raise OutOfMemory("No more.")
+
+    bench.wrong = full
+    told, choices = await started()
+    assert (choices, told["faster"], told["gain"]) == ({}, 0, 0.0)
 
 
 async def test_what_hangs_the_gpu_is_tried_twice(start):
