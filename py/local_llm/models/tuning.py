@@ -182,8 +182,8 @@ async def _race(watch: _Watch, variants: Sequence[Variant], lines: list[list[Cal
         order = [0, *[index for index in order if index][: left - 1]]
         times = max(1, min(most, math.ceil(seconds * watch.stretch / each)))
         took: dict[int, list[float]] = {index: [] for index in order}
-        for _ in range(rounds):
-            for index in order:
+        for number in range(rounds):
+            for index in order[:: -1 if number % 2 else 1]:  # there and back, against a clock that drifts
                 took[index].append(await watch.seconds(recorded[index], times) / times)
         known |= {index: median(took[index]) for index in order}
         order.sort(key=lambda index: known[index])
