@@ -302,13 +302,11 @@ def test_halves_of_characters_in_tokens_read_as_a_mark(kind):
     found = json.loads(original(kind).to_str())
     vocab = found["model"]["vocab"]
     if isinstance(vocab, list):
-        vocab[5][0] = "\ud800"
+        token, vocab[5][0] = 5, "\ud800"
     else:
-        vocab["\ud800"] = len(vocab) + 9
+        token = vocab["\ud800"] = len(vocab) + 9
     vocabulary, _ = read_folder("folder", TokenizerFiles(json.dumps(found).encode()))
-    texts = [vocabulary.token_bytes(token, special=True) for token in range(len(vocabulary.tokens))]
-    assert any(text.endswith(b"?") for text in texts)
-    assert dict(zip(vocabulary.tokens, texts, strict=True))["\ud800"].strip() == b"?"
+    assert vocabulary.token_bytes(token, special=True).strip() == b"?"
 
 
 def test_a_text_that_the_library_cannot_cope_with_is_a_typed_error():

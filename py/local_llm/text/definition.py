@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -46,7 +46,7 @@ def tokenizer_json(metadata: Mapping[str, Any], name: str = "the file", vocabula
 
 def tokenizer_parts(
     metadata: Mapping[str, Any], name: str = "the file", vocabulary: Vocabulary | None = None
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, None]:
     """That text in parts, some of them empty, each made in some milliseconds but for one where scores are sorted.
 
     vocabulary: the metadata's, where it has been read already. Raises UnsupportedModel or CorruptModel, which mention
@@ -116,10 +116,15 @@ def vocab_rows(tokens: Strings, ids: np.ndarray) -> Iterator[bytes]:
         yield rows(len(some), b',"', Span.of(tokens, some), b'":', Span.of_numbers(some))
 
 
-def limited(name: str, parts: Iterable[bytes]) -> Iterator[bytes]:
-    """parts. Raises UnsupportedModel where they are more than MOST in all."""
+def limited(name: str, parts: Iterable[bytes]) -> Generator[bytes, None, Any]:
+    """parts, and what they return. Raises UnsupportedModel where they are more than MOST in all."""
     total = 0
-    for part in parts:
+    steps = iter(parts)
+    while True:
+        try:
+            part = next(steps)
+        except StopIteration as ended:
+            return ended.value
         total += len(part)
         if total > MOST:
             raise UnsupportedModel(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+import time
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from local_llm.errors import CorruptModel, InvalidRequest
 from local_llm.gpu.ports import Tokenizer
@@ -12,7 +13,7 @@ from local_llm.text.chat_template import Templates, open_template, templates_of_
 from local_llm.text.conversation import Conversation
 from local_llm.text.definition import tokenizer_parts
 from local_llm.text.fallback import fallback_template
-from local_llm.text.folder import TokenizerFiles, read_folder
+from local_llm.text.folder import TokenizerFiles, folder_parts
 from local_llm.text.gguf_vocabulary import read_vocabulary
 from local_llm.text.messages import check_messages, check_options, check_tools
 from local_llm.text.shield import Shield, all_texts, choose_mark, escape_of
@@ -20,6 +21,8 @@ from local_llm.text.stops import StopMatcher
 from local_llm.text.stream_decoder import StreamDecoder
 from local_llm.text.tokenizer import TextCodec
 
+_Result = TypeVar("_Result")
+_TURN = 0.008  # seconds; half of what a page has for a frame
 _NAMES = ("general.name", "general.basename", "general.finetune")
 
 
@@ -39,13 +42,13 @@ async def open_dialogue(
     conversation = None
     file = name.split("?")[0].replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]  # a folder above it tells nothing
     if isinstance(source, TokenizerFiles):
-        vocabulary, definition = read_folder(name, source)
+        vocabulary, definition = await _in_turns(folder_parts(name, source))
         templates, names = templates_of_config(source.config, source.chat_template), file
         told = source.conversation  # older files have the name of a template here, which only MLC knows
         conversation = Conversation(told) if isinstance(told, Mapping) and told else None
     else:
         vocabulary = read_vocabulary(name, source)
-        definition = await _in_turns(tokenizer_parts(source, name, vocabulary))
+        _, definition = await _in_turns(tokenizer_parts(source, name, vocabulary))
         templates, names = templates_of_gguf(source), " ".join([file, *(str(source.get(key, "")) for key in _NAMES)])
     if not templates.sources and conversation is None:
         fallback = fallback_template(names, vocabulary.control)
@@ -53,13 +56,18 @@ async def open_dialogue(
     return Dialogue(TextCodec(vocabulary, await open_tokenizer(definition)), templates, conversation)
 
 
-async def _in_turns(parts: Iterable[bytes]) -> bytes:
-    """All parts in one. Others get their turn between two: a page stands still while its Python runs."""
+async def _in_turns(parts: Generator[bytes, None, _Result]) -> tuple[_Result, bytes]:
+    """What the parts return, and all of them in one. A page stands still while its Python runs: others get turns."""
     made = []
-    for part in parts:
-        made.append(part)
-        await asyncio.sleep(0)
-    return b"".join(made)
+    began = time.monotonic()
+    while True:
+        try:
+            made.append(next(parts))
+        except StopIteration as ended:
+            return ended.value, b"".join(made)
+        if time.monotonic() - began > _TURN:
+            await asyncio.sleep(0)
+            began = time.monotonic()
 
 
 class Dialogue:

@@ -6,14 +6,27 @@ Knows no GGUF and no template. Control tokens leave the JSON, as in definition.p
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from local_llm.errors import CorruptModel, UnsupportedModel
-from local_llm.text.definition import NEVER, added_token
+from local_llm.formats.strings import Strings
+from local_llm.text.definition import NEVER, added_token, inside, limited
+from local_llm.text.table import Span, rows
+from local_llm.text.tokenizer_file import (
+    Listed,
+    Table,
+    TokenizerFile,
+    joined,
+    merge_rows,
+    read_listed,
+    read_places,
+    table_of,
+)
 from local_llm.text.vocabulary import (
     CONTROL,
     NORMAL,
@@ -23,12 +36,13 @@ from local_llm.text.vocabulary import (
     Spelling,
     Vocabulary,
     byte_types,
+    check_apart,
     control_tokens,
     ends_of,
     settled_types,
 )
 
-_MAX_TOKENS = 1 << 22
+_ROWS = 1 << 12  # written at once
 _MAX_GROWTH = 64  # times a text's length
 # Nobody types this; texts that hold it lose it.
 _JOINT = "\U000ffffd\U0010abcd\U000ffffd"
@@ -52,9 +66,21 @@ class TokenizerFiles:
 
 def read_folder(name: str, files: TokenizerFiles) -> tuple[Vocabulary, bytes]:
     """The vocabulary, and a tokenizer.json for the library. Raises CorruptModel or UnsupportedModel."""
+    parts: list[bytes] = []
+    steps = folder_parts(name, files)
+    while True:
+        try:
+            parts.append(next(steps))
+        except StopIteration as ended:
+            return ended.value, b"".join(parts)
+
+
+def folder_parts(name: str, files: TokenizerFiles) -> Generator[bytes, None, Vocabulary]:
+    """That tokenizer.json in parts, some of them empty, each made in some milliseconds; returns the vocabulary."""
     try:
-        parsed = json.loads(files.tokenizer)
-        return _read(name, parsed, files)
+        file = read_places(name, files.tokenizer)
+        yield b""
+        return (yield from limited(name, _read(name, file, files)))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError) as error:
         raise CorruptModel(
             f"{name}: tokenizer.json is no tokenizer of Hugging Face's ({type(error).__name__}: {error!s:.80}).",
@@ -62,23 +88,48 @@ def read_folder(name: str, files: TokenizerFiles) -> tuple[Vocabulary, bytes]:
         ) from None
 
 
-def _read(name: str, parsed: dict[str, Any], files: TokenizerFiles) -> tuple[Vocabulary, bytes]:
+def _read(name: str, file: TokenizerFile, files: TokenizerFiles) -> Generator[bytes, None, Vocabulary]:
+    parsed = file.rest
     model = parsed["model"]
-    kind = model.get("type") or ("BPE" if "merges" in model else "Unigram" if "unk_id" in model else "WordPiece")
+    merging = file.merges is not None
+    kind = model.get("type") or ("BPE" if merging else "Unigram" if "unk_id" in model else "WordPiece")
     if kind not in ("BPE", "Unigram", "WordPiece"):
         raise UnsupportedModel(
             f"{name} has a tokenizer of type '{kind!s:.40}'.", remedy="BPE, Unigram and WordPiece work."
         )
     _check_growth([step for part in ("normalizer", "pre_tokenizer") for step in _steps(parsed.get(part))])
     added = {int(entry["id"]): entry for entry in parsed.get("added_tokens") or ()}
-    tokens = _tokens(model["vocab"], added)
-    types = _types(tokens, model, kind, added)
+    listed = yield from _gathered(read_listed(file))
+    table = yield from table_of(listed, {token: str(entry["content"]) for token, entry in added.items()})
+    types = _types(table, model, kind, added)
+    vocabulary = _vocabulary(parsed, files, table, types, kind, added)
+    yield from _definition(file, listed, table, vocabulary, added)
+    return vocabulary
+
+
+def _gathered(parts: Iterator[Listed]) -> Generator[bytes, None, Listed]:
+    """All parts in one."""
+    found = []
+    for part in parts:
+        found.append(part)
+        yield b""
+    return joined(found)
+
+
+def _vocabulary(
+    parsed: Mapping[str, Any],
+    files: TokenizerFiles,
+    table: Table,
+    types: np.ndarray,
+    kind: str,
+    added: Mapping[int, Mapping[str, Any]],
+) -> Vocabulary:
     spelling: Spelling = "words" if kind == "WordPiece" else "bytes" if _has(parsed, "ByteLevel") else "spaces"
-    control = control_tokens(tokens, types)
+    control = control_tokens(table.texts, types)
     schemes = {_scheme(step) for name in ("normalizer", "pre_tokenizer") for step in _steps(parsed.get(name))}
-    bos, eos, rules = _special(parsed, files.config, tokens)
-    vocabulary = Vocabulary(
-        tokens=tokens,
+    bos, eos, rules = _special(parsed, files.config, table)
+    return Vocabulary(
+        tokens=table.texts,
         types=types,
         spelling=spelling,
         control=control,
@@ -93,30 +144,20 @@ def _read(name: str, parsed: dict[str, Any], files: TokenizerFiles) -> tuple[Voc
         joint=_JOINT if "first" in schemes else "",
         prefixed=not schemes.isdisjoint(("first", "always")),
     )
-    return vocabulary, _definition(parsed, vocabulary, added)
 
 
-def _tokens(vocab: Any, added: Mapping[int, Mapping[str, Any]]) -> list[str]:
-    by_id = (
-        dict(enumerate(piece for piece, _ in vocab)) if isinstance(vocab, list) else {i: t for t, i in vocab.items()}
-    )
-    by_id |= {token: str(entry["content"]) for token, entry in added.items()}
-    if max(by_id) >= _MAX_TOKENS:
-        raise ValueError(f"a token has the id {max(by_id)}")
-    return [str(by_id.get(token, "")) for token in range(1 + max(by_id))]
-
-
-def _types(tokens: Sequence[str], model: Mapping[str, Any], kind: str, added: Mapping[int, Any]) -> np.ndarray:
-    types = np.full(len(tokens), NORMAL, np.int32)
-    types[[token for token, text in enumerate(tokens) if not text]] = UNUSED
+def _types(table: Table, model: Mapping[str, Any], kind: str, added: Mapping[int, Any]) -> np.ndarray:
+    texts = table.texts
+    types = np.where(texts.stops > texts.starts(), NORMAL, UNUSED).astype(np.int32)
     if model.get("byte_fallback"):
-        types = byte_types(tokens, types)
+        types = byte_types(texts, types)
     for token, entry in added.items():
         types[token] = CONTROL if entry.get("special") else USER_DEFINED
-    types = settled_types(tokens, types)
+    check_apart(types)
+    types = settled_types(texts, types)
     unknown = model.get("unk_id") if kind == "Unigram" else model.get("unk_token")
     if isinstance(unknown, str):
-        unknown = tokens.index(unknown) if unknown in tokens else None
+        unknown = table.id_of(unknown)
     if unknown is not None:
         if type(unknown) is not int or not 0 <= unknown < len(types):
             raise ValueError(f"its unknown token {unknown!r:.40} is none")
@@ -124,35 +165,72 @@ def _types(tokens: Sequence[str], model: Mapping[str, Any], kind: str, added: Ma
     return types
 
 
-def _definition(parsed: Mapping[str, Any], vocabulary: Vocabulary, added: Mapping[int, Mapping[str, Any]]) -> bytes:
+def _definition(
+    file: TokenizerFile,
+    listed: Listed,
+    table: Table,
+    vocabulary: Vocabulary,
+    added: Mapping[int, Mapping[str, Any]],
+) -> Iterator[bytes]:
     hidden = {vocabulary.tokens[token] for token in vocabulary.of_types(CONTROL)}
     defined = {vocabulary.tokens[token]: token for token in vocabulary.of_types(USER_DEFINED)}
-    model = dict(parsed["model"])
-    if isinstance(model["vocab"], list):
-        never = set(vocabulary.of_types(CONTROL, UNKNOWN, UNUSED))
-        scores = [score for _, score in model["vocab"]]
-        scores += [0.0] * (len(vocabulary.tokens) - len(scores))  # a place for every id: the library would close gaps
-        texts = [NEVER.format(at) if at in never else text for at, text in enumerate(vocabulary.tokens)]
-        model["vocab"] = list(zip(texts, scores, strict=True))
-    else:
-        model["vocab"] = {text: token for text, token in model["vocab"].items() if text not in hidden} | defined
-        unknown = model.get("unk_token")
-        if unknown is not None and unknown not in model["vocab"]:  # the library tells only when it needs that token
-            if "merges" not in model:
-                raise ValueError(f"its unk_token {unknown!r:.40} is no token")
-            model["unk_token"] = None
-    if "merges" in model:
-        model["merges"] = [merge for merge in model["merges"] if hidden.isdisjoint(_parts(merge))]
     left = [dict(added[token]) | {"special": False} for token in defined.values()]
     if vocabulary.joint:
         left.append(added_token(len(vocabulary.tokens), vocabulary.joint))
-    changes = {"added_tokens": left, "post_processor": None, "truncation": None, "padding": None, "model": model}
-    return json.dumps({**parsed, **changes}, ensure_ascii=False).encode("utf-8", "replace")
+    top = {**file.rest, "added_tokens": left, "post_processor": None, "truncation": None, "padding": None}
+    model = top.pop("model")
+    if file.pieces:
+        brackets, vocab = b"[]", _scored(vocabulary, listed)
+    else:
+        hashes = table.hasher.all(listed.texts)
+        kept = ~table.known([*hidden, *defined]).has(hashes)
+        model = model | _unknown(file, model, table, hashes[kept], defined)
+        apart = Listed(Strings.of(defined), np.array(list(defined.values()), np.int64), listed.scores)
+        places = np.flatnonzero(kept), np.arange(len(defined))
+        brackets, vocab = b"{}", chain(_numbered(listed, places[0]), _numbered(apart, places[1]))
+    yield _json(top)[:-1] + b',"model":' + _json(model)[:-1] + (b"," if model else b"") + b'"vocab":' + brackets[:1]
+    yield from inside(vocab)
+    yield brackets[1:]
+    if file.merges is not None:
+        yield b',"merges":['
+        yield from inside(merge_rows(file, hidden))
+        yield b"]"
+    yield b"}}"
 
 
-def _parts(merge: str | Sequence[str]) -> tuple[str, str, str]:
-    left, right = merge.split(" ", 1) if isinstance(merge, str) else merge
-    return left, right, left + right
+def _unknown(
+    file: TokenizerFile, model: Mapping[str, Any], table: Table, hashes: np.ndarray, defined: Container[str]
+) -> dict[str, Any]:
+    """A token for what is unknown must be one: the library tells only when it needs it."""
+    unknown = model.get("unk_token")
+    if unknown is None or unknown in defined or (hashes == np.uint64(table.hash_of(str(unknown)))).any():
+        return {}
+    if file.merges is None:
+        raise ValueError(f"its unk_token {unknown!r:.40} is no token")
+    return {"unk_token": None}
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _numbered(listed: Listed, places: np.ndarray) -> Iterator[bytes]:
+    """`,"text":id` of what is listed at these places."""
+    for first in range(0, len(places), _ROWS):
+        some = places[first : first + _ROWS]
+        yield rows(len(some), b',"', Span.of(listed.texts, some), b'":', Span.of_numbers(listed.ids[some]))
+
+
+def _scored(vocabulary: Vocabulary, listed: Listed) -> Iterator[bytes]:
+    """`,["text",score]`, a place for every id: the library would close gaps."""
+    tokens, types = vocabulary.tokens, vocabulary.types
+    for first in range(0, len(tokens), _ROWS):
+        texts = list(tokens[first : first + _ROWS])
+        for at in np.flatnonzero(np.isin(types[first : first + _ROWS], (CONTROL, UNKNOWN, UNUSED))).tolist():
+            texts[at] = NEVER.format(first + at)
+        scores = listed.scores[first : first + _ROWS].tolist()
+        scores += [0.0] * (len(texts) - len(scores))
+        yield b"," + _json(list(zip(texts, scores, strict=True)))[1:-1]
 
 
 def _steps(part: Any) -> Iterator[Mapping[str, Any]]:
@@ -203,10 +281,10 @@ class _Rules:
 
 
 def _special(
-    parsed: Mapping[str, Any], config: Mapping[str, Any], tokens: Sequence[str]
+    parsed: Mapping[str, Any], config: Mapping[str, Any], table: Table
 ) -> tuple[int | None, int | None, _Rules]:
-    named = [_id(config.get(key), tokens) for key in ("bos_token", "eos_token")]
-    start, end = (_checked(token, tokens) for token in _around(parsed.get("post_processor")))
+    named = [_id(config.get(key), table) for key in ("bos_token", "eos_token")]
+    start, end = (_checked(token, table.texts) for token in _around(parsed.get("post_processor")))
     adds_bos, adds_end = config.get("add_bos_token"), config.get("add_eos_token")
     if not isinstance(adds_bos, bool):
         llama = str(config.get("tokenizer_class", "")).startswith(("Llama", "Gemma", "CodeLlama"))
@@ -216,9 +294,9 @@ def _special(
     return named[0], named[1], _Rules(adds_bos, adds_end, start, end)
 
 
-def _id(value: Any, tokens: Sequence[str]) -> int | None:
+def _id(value: Any, table: Table) -> int | None:
     text = value.get("content") if isinstance(value, Mapping) else value
-    return tokens.index(text) if isinstance(text, str) and text in tokens else None
+    return table.id_of(text) if isinstance(text, str) else None
 
 
 def _checked(token: Any, tokens: Sequence[str]) -> int | None:

@@ -14,14 +14,13 @@ from local_llm.text.table import LONGEST, batches, packed
 from local_llm.text.vocabulary import (
     BYTE,
     CONTROL,
-    MOST_APART,
     MOST_TOKENS,
     NORMAL,
     UNKNOWN,
-    USER_DEFINED,
     Spelling,
     Vocabulary,
     byte_types,
+    check_apart,
     control_tokens,
     ends_of,
     settled_types,
@@ -74,9 +73,6 @@ def read_vocabulary(name: str, metadata: Mapping[str, Any]) -> Vocabulary:
     }
     bos = ids["bos"] if ids["cls"] is None or model != "bert" else ids["cls"]
     types = _types(name, metadata, model, tokens, ids)
-    for kind, what in ((CONTROL, "control"), (USER_DEFINED, "user-defined")):
-        if (types == kind).sum() > MOST_APART:
-            raise wrong(name, "token_type", f"at most {MOST_APART} {what} tokens", f"{(types == kind).sum()}")
     control = control_tokens(tokens, types)
     add_bos = read_flag(name, metadata, "add_bos_token", bos_rule)
     add_end = read_flag(name, metadata, "add_eos_token", model == "t5") or read_flag(
@@ -159,6 +155,7 @@ def _types(
         if types.shape != (len(tokens),) or types.dtype.kind not in "iu":
             wanted = f"{len(tokens)} whole numbers, one a token"
             raise wrong(name, "token_type", wanted, f"{types.dtype} {list(types.shape)}")
+        _check_apart(name, types)
         types = settled_types(tokens, types)
     if model in ("llama", "gemma4") and not (types == BYTE).any():
         types = byte_types(tokens, types)
@@ -166,6 +163,13 @@ def _types(
     if unknown is not None and model != "gpt2":
         types[unknown] = UNKNOWN
     return types
+
+
+def _check_apart(name: str, types: np.ndarray) -> None:
+    try:
+        check_apart(types)
+    except ValueError as error:
+        raise wrong(name, "token_type", *str(error).split(", found ")) from None
 
 
 def _special(name: str, metadata: Mapping[str, Any], key: str, count: int, default: int | None) -> int | None:

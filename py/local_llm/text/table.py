@@ -156,6 +156,21 @@ class Span:
         return Span(np.frombuffer(digits, np.uint8), np.cumsum(lengths) - lengths, lengths)
 
 
+def picked(texts: Strings, places: np.ndarray) -> Strings:
+    """The texts at these places, packed; empty for -1."""
+    span = Span.of(texts, np.maximum(places, 0))
+    lengths = np.where(places < 0, 0, span.lengths)
+    stops = np.cumsum(lengths, dtype=np.int32)
+    if len(stops) and np.array_equal(span.starts, stops - lengths):
+        return Strings(texts.data[: stops[-1]], stops)  # they lie so already
+    data = np.empty(int(lengths.sum()), np.uint8)
+    for first in range(0, len(places), _BATCH):
+        some = slice(first, first + _BATCH)
+        at = np.arange(int(lengths[some].sum())) + (stops[first] - lengths[first])
+        data[at] = texts.data[np.repeat(span.starts[some] - (stops - lengths)[some], lengths[some]) + at]
+    return Strings(data, stops)
+
+
 _TENS = 10 ** np.arange(1, 10)
 
 

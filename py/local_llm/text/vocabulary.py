@@ -117,6 +117,13 @@ def _byte_alphabet() -> dict[str, int]:
 BYTE_OF: dict[str, int] = _byte_alphabet()
 
 
+def check_apart(types: np.ndarray) -> None:
+    """Raises ValueError for more than MOST_APART control tokens, or user-defined ones."""
+    for kind, what in ((CONTROL, "control"), (USER_DEFINED, "user-defined")):
+        if (count := int((types == kind).sum())) > MOST_APART:
+            raise ValueError(f"at most {MOST_APART} {what} tokens, found {count}")
+
+
 def settled_types(tokens: Sequence[str], types: np.ndarray) -> np.ndarray:
     """types, where tokens that look like control tokens but are called user-defined are control tokens."""
     settled = types.copy()

@@ -1,0 +1,179 @@
+"""A tokenizer.json in parts: its vocabulary as arrays, its merges slice by slice, all else as Python has it.
+
+Knows what JSON says where, and no meaning. As Python objects a vocabulary of 33 MB would take some 300.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from local_llm.formats.json_file import check_size
+from local_llm.formats.json_slices import LARGEST, end_of, members, slices
+from local_llm.formats.strings import Strings
+from local_llm.text.table import LONGEST, Hasher, Known, picked
+from local_llm.text.vocabulary import MOST_TOKENS
+
+Slices = list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class TokenizerFile:
+    """rest: the whole without model.vocab and model.merges, whose places in `raw` the slices tell.
+
+    pieces: the vocabulary is a list of [text, score], else an object of ids. merges: None where there are none.
+    """
+
+    raw: bytes
+    rest: dict[str, Any]
+    pieces: bool
+    vocab: Slices
+    merges: Slices | None
+
+
+def read_places(name: str, raw: bytes) -> TokenizerFile:
+    """Raises ValueError, and CorruptModel for a rest of too many values."""
+    whole, model, large = _members(raw, len(raw) - len(raw.lstrip()))
+    every = [*whole.values(), *model.values()]
+    if sum(stop - start for start, stop in every) > LARGEST:
+        raise ValueError(f"more than {LARGEST} bytes beside vocabulary and merges")
+    check_size(name, b" ".join(raw[start:stop] for start, stop in every))
+    rest, inner = ({key: json.loads(raw[a:b]) for key, (a, b) in found.items()} for found in (whole, model))
+    start, vocab = large["vocab"]
+    merges = large.get("merges")
+    return TokenizerFile(raw, {**rest, "model": inner}, raw[start : start + 1] == b"[", vocab, merges and merges[1])
+
+
+def _members(raw: bytes, start: int) -> tuple[dict[str, tuple[int, int]], dict[str, tuple[int, int]], dict[str, Any]]:
+    """The places of all members but `model`, of those of `model`, and of its two large ones."""
+    whole: dict[str, tuple[int, int]] = {}
+    model: dict[str, tuple[int, int]] = {}
+    large: dict[str, Any] = {}
+
+    def walk(at: int, found: dict[str, tuple[int, int]], inner: bool) -> int:
+        steps = members(raw, at)
+        stop = at + 1
+        try:
+            key, at = next(steps)
+            while True:
+                if key == "model" and not inner:
+                    model.clear()
+                    large.clear()
+                    stop = walk(at, model, True)
+                elif inner and key in ("vocab", "merges"):
+                    places, stop = slices(raw, at)
+                    large[key] = (at, places)
+                else:
+                    stop = end_of(raw, at)
+                    found[key] = (at, stop)
+                key, at = steps.send(stop)
+        except StopIteration as ended:
+            return ended.value
+
+    walk(start, whole, False)
+    return whole, model, large
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A vocabulary as the file lists it. ids: int [n]; scores: float64 [n], none but for pieces."""
+
+    texts: Strings
+    ids: np.ndarray
+    scores: np.ndarray
+
+
+def read_listed(file: TokenizerFile) -> Iterator[Listed]:
+    """A part of the vocabulary for each slice. Raises ValueError, TypeError."""
+    count = 0
+    for start, stop in file.vocab:
+        part = _pieces(file.raw[start:stop], count) if file.pieces else _ids(file.raw[start:stop])
+        count += len(part.ids)
+        if count > MOST_TOKENS:
+            raise ValueError(f"more than {MOST_TOKENS} tokens")
+        if int(np.diff(part.texts.stops, prepend=0).max(initial=0)) > LONGEST:
+            raise ValueError(f"a token of more than {LONGEST} bytes")
+        if int(part.ids.max(initial=0)) >= MOST_TOKENS or int(part.ids.min(initial=0)) < 0:
+            raise ValueError(f"a token has the id {part.ids.max()}")
+        yield part
+
+
+def _ids(raw: bytes) -> Listed:
+    found: dict[str, int] = json.loads(b"{" + raw + b"}")
+    if not set(map(type, found.values())) <= {int}:
+        raise TypeError("a token's id is no whole number")
+    return Listed(Strings.of(found), np.fromiter(found.values(), np.int64, len(found)), np.empty(0))
+
+
+def _pieces(raw: bytes, first: int) -> Listed:
+    found: list[list[Any]] = json.loads(b"[" + raw + b"]")
+    texts, scores = [text for text, _ in found], [score for _, score in found]
+    if not set(map(type, texts)) <= {str} or not set(map(type, scores)) <= {int, float}:
+        raise TypeError("a piece is no text with a score")
+    return Listed(Strings.of(texts), np.arange(first, first + len(found)), np.array(scores, np.float64))
+
+
+def joined(parts: Sequence[Listed]) -> Listed:
+    """All in one."""
+    lengths = [np.diff(part.texts.stops, prepend=np.int32(0)) for part in parts]
+    stops = np.cumsum(np.concatenate([*lengths, np.empty(0, np.int32)]), dtype=np.int32)
+    data = np.concatenate([*(part.texts.data for part in parts), np.empty(0, np.uint8)])
+    ids = np.concatenate([*(part.ids for part in parts), np.empty(0, np.int64)])
+    return Listed(Strings(data, stops), ids, np.concatenate([*(part.scores for part in parts), np.empty(0)]))
+
+
+@dataclass(frozen=True)
+class Table:
+    """Texts by id, empty where there is none, and what finds them."""
+
+    texts: Strings
+    hasher: Hasher
+    hashes: np.ndarray
+
+    def hash_of(self, text: str) -> int:
+        return int(self.hasher.all(Strings.of([text]))[0])
+
+    def id_of(self, text: str) -> int | None:
+        """The first id that has this text."""
+        if len(text) > LONGEST:
+            return None
+        found = np.flatnonzero(self.hashes == np.uint64(self.hash_of(text)))
+        return int(found[0]) if len(found) else None
+
+    def known(self, texts: Collection[str]) -> Known:
+        return Known(self.hasher.all(Strings.of(texts)))
+
+
+def table_of(listed: Listed, added: Mapping[int, str]) -> Generator[bytes, None, Table]:
+    """The texts by id; those of `added` count more. Raises ValueError for ids beyond all measure, or for no token."""
+    more = Listed(Strings.of(added.values()), np.fromiter(added, np.int64, len(added)), np.empty(0))
+    every = joined([listed, more])
+    if not len(every.ids) or not 0 <= every.ids.min() <= every.ids.max() < MOST_TOKENS:
+        raise ValueError(f"expected ids from 0 to {MOST_TOKENS - 1}")
+    if int(np.diff(more.texts.stops, prepend=0).max(initial=0)) > LONGEST:
+        raise ValueError(f"a token of more than {LONGEST} bytes")
+    places = np.full(int(every.ids.max()) + 1, -1, np.intp)
+    places[every.ids] = np.arange(len(every.ids))
+    yield b""
+    texts = picked(every.texts, places)
+    yield b""
+    hasher = Hasher()
+    return Table(texts, hasher, hasher.all(texts))
+
+
+def merge_rows(file: TokenizerFile, hidden: set[str]) -> Iterator[bytes]:
+    """`,merge` as JSON, without those that have or make a hidden token. Raises ValueError, TypeError."""
+    for start, stop in file.merges or ():
+        found: list[Any] = json.loads(b"[" + file.raw[start:stop] + b"]")
+        pairs = [merge.split(" ", 1) if isinstance(merge, str) else merge for merge in found]
+        if not set(map(len, pairs)) <= {2}:
+            raise ValueError("a merge is no pair")
+        if not (hidden.isdisjoint(map("".join, pairs)) and all(map(hidden.isdisjoint, pairs))):
+            kept = zip(found, pairs, strict=True)
+            found = [merge for merge, pair in kept if hidden.isdisjoint((*pair, "".join(pair)))]
+        made = json.dumps(found, ensure_ascii=False, separators=(",", ":"))[1:-1]
+        yield b"," + made.encode("utf-8", "replace") if made else b""
