@@ -158,6 +158,14 @@ async def test_lucky_measurements_are_not_enough(start):
     assert (await started())[1] == {}
 
 
+async def test_a_clock_that_stands_still_means_the_rules(start):
+    started, bench = start
+    bench.device.takes = lambda entry, constants: 0.0
+    told, choices = await started()
+    assert (told["shapes"], choices) == (0, {})
+    assert bench.device.timings < 100
+
+
 async def test_only_new_shapes_are_timed(start):
     started, bench = start
     bench.device.takes = wide

@@ -31,6 +31,7 @@ WARM_UP, WARM_AGAIN = 0.03, 0.005  # seconds; an idle GPU clocks down, and takes
 MOST_CALLS = 12  # of a shape that are timed one after the other, so that no weight comes from a cache
 LONGEST = 0.004  # seconds that they take, where there is a choice
 MOST_DISPATCHES = 4096  # of a measurement
+INSTANT = 1e-9  # seconds, of a clock that stands still
 
 Calls = dict[Shape, list[Call]]
 
@@ -142,11 +143,11 @@ class _Watch:
     async def seconds(self, recorded: Handle, times: int) -> float:
         """Of so many replays; never nothing, whatever a driver's clock says."""
         if self._stopwatch is not None:
-            return max(await self._stopwatch.timed(recorded, times), 1e-9)
+            return max(await self._stopwatch.timed(recorded, times), INSTANT)
         began = self._clock()
         self._device.submit(recorded, times)
         await self._device.read(self._target.handle, 4)
-        return max(self._clock() - began, 1e-9)
+        return max(self._clock() - began, INSTANT)
 
     async def warm(self, recorded: Handle, seconds: float, most: int) -> float:
         """Keep the GPU at work; returns what one replay takes by then."""
@@ -172,6 +173,8 @@ async def _race(watch: _Watch, variants: Sequence[Variant], lines: list[list[Cal
     await watch.prepare(lines)
     most = max(1, MOST_DISPATCHES // len(lines[0]))
     each = await watch.warm(watch.record(lines[0]), warm_up, most)
+    if each <= INSTANT:
+        return Outcome(variants[0])
     if each > LONGEST:
         lines = [line[: max(1, int(len(line) * LONGEST / each))] for line in lines]
         each = min(each, LONGEST)

@@ -143,12 +143,20 @@ def _possible(caps: Caps, shape: Shape, variant: Variant) -> bool:
         and 4 <= teams * lanes <= min(caps.max_invocations, MOST_LANES)
         and each in ((2, 4) if shape.kernel == "matvec_glu" else (1, 2, 4))
         and (not variant.int8 or 16 % teams == 0)
-        and few_bytes(variant, 1) <= caps.workgroup_bytes
+        and max(few_bytes(variant, 1), _bytes(variant)) <= caps.workgroup_bytes
     )
 
 
+def _bytes(variant: Variant) -> int:
+    """Workgroup memory of matvec."""
+    lanes, teams, each = (variant.constants[name] for name in ("LANES", "TEAMS", "ROWS"))
+    if variant.int8:
+        return few_bytes(variant, 1)
+    return 16 * 8 * (lanes + 1) + 4 * teams * each * (lanes + 1) + 4 * lanes * teams  # lib/team_rows.wgsl
+
+
 def few_bytes(variant: Variant, tokens: int) -> int:
-    """Workgroup memory of matvec_few for so many tokens a workgroup; matvec needs no more than for one."""
+    """Workgroup memory of matvec_few for so many tokens a workgroup."""
     lanes, teams, each = (variant.constants[name] for name in ("LANES", "TEAMS", "ROWS"))
     if variant.int8:  # lib/byte_rows.wgsl
         a_token = (2 * 32 + 8) * lanes + 4 * teams * each * (lanes + 1) + 4 * lanes * teams
