@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -20,12 +20,11 @@ from local_llm.formats.strings import Strings
 from local_llm.text.gguf_vocabulary import model_of, read_flag, read_scores, read_texts, read_vocabulary, wrong
 from local_llm.text.merges import checked_merges, scored_merges
 from local_llm.text.pretokenizers import byte_level
-from local_llm.text.table import Hasher, Known, Span, batches, first_of_equal, packed, rows
+from local_llm.text.table import Hasher, Known, Span, batches, first_of_equal, packed, rows, stretches
 from local_llm.text.vocabulary import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, Vocabulary
 
 MOST = 32 << 20  # bytes of a tokenizer.json as it is made here
 _MOST_TABLE = 2 << 20  # bytes of a table of characters; XLM-R's has 237,539
-_ROWS = 1 << 12  # written at once
 NEVER = "\U000f0000never{}"  # stands in a list of tokens where one must not be found
 _BYTE_LEVEL_DECODER = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
 _SPACE_TO_MARK = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
@@ -109,11 +108,13 @@ def inside(pieces: Iterable[bytes]) -> Iterator[bytes]:
         begun = begun or bool(piece)
 
 
-def vocab_rows(tokens: Strings, ids: np.ndarray) -> Iterator[bytes]:
-    """`,"text":id` of these tokens."""
-    for first in range(0, len(ids), _ROWS):
-        some = ids[first : first + _ROWS]
-        yield rows(len(some), b',"', Span.of(tokens, some), b'":', Span.of_numbers(some))
+def vocab_rows(tokens: Strings, places: np.ndarray, ids: np.ndarray | None = None) -> Iterator[bytes]:
+    """`,"text":id` of the texts at these places. ids: by place, where they are others than the places."""
+    lengths = Span.of(tokens, places).lengths
+    for first, last in stretches(np.cumsum(lengths)):
+        some = places[first:last]
+        numbers = Span.of_numbers(some if ids is None else ids[some])
+        yield rows(len(some), b',"', Span.of(tokens, some), b'":', numbers)
 
 
 def limited(name: str, parts: Iterable[bytes]) -> Generator[bytes, None, Any]:
@@ -202,12 +203,8 @@ def _sentence_piece(words: _Words) -> Iterator[bytes]:
     every = first_of_equal(words.hashes, np.concatenate([unknown, words.of(BYTE), merging]))
     apart = Strings.of(defined)
     rest = every[~Known(words.hasher.all(apart)).has(words.hashes[every])]
-    own = rows(len(apart), b',"', Span.of(apart, np.arange(len(apart))), b'":', Span.of_numbers(_ids(defined.values())))
-    return assemble(top, model, chain(vocab_rows(words.tokens, rest), [own]), merges)
-
-
-def _ids(ids: Collection[int]) -> np.ndarray:
-    return np.fromiter(ids, np.intp, len(ids))
+    own = vocab_rows(apart, np.arange(len(apart)), np.array(list(defined.values()), np.intp))
+    return assemble(top, model, chain(vocab_rows(words.tokens, rest), own), merges)
 
 
 def _unigram(words: _Words) -> Iterator[bytes]:

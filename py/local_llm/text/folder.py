@@ -15,8 +15,8 @@ import numpy as np
 
 from local_llm.errors import CorruptModel, UnsupportedModel
 from local_llm.formats.strings import Strings
-from local_llm.text.definition import NEVER, added_token, inside, limited
-from local_llm.text.table import Span, rows
+from local_llm.text.definition import NEVER, added_token, inside, limited, vocab_rows
+from local_llm.text.table import batches
 from local_llm.text.tokenizer_file import (
     Listed,
     Table,
@@ -42,7 +42,6 @@ from local_llm.text.vocabulary import (
     settled_types,
 )
 
-_ROWS = 1 << 12  # written at once
 _MAX_GROWTH = 64  # times a text's length
 # Nobody types this; texts that hold it lose it.
 _JOINT = "\U000ffffd\U0010abcd\U000ffffd"
@@ -180,14 +179,14 @@ def _definition(
     top = {**file.rest, "added_tokens": left, "post_processor": None, "truncation": None, "padding": None}
     model = top.pop("model")
     if file.pieces:
-        brackets, vocab = b"[]", _scored(vocabulary, listed)
+        brackets, vocab = b"[]", _scored(table.texts, vocabulary.types, listed)
     else:
         hashes = table.hasher.all(listed.texts)
         kept = ~table.known([*hidden, *defined]).has(hashes)
         model = model | _unknown(file, model, table, hashes[kept], defined)
-        apart = Listed(Strings.of(defined), np.array(list(defined.values()), np.int64), listed.scores)
-        places = np.flatnonzero(kept), np.arange(len(defined))
-        brackets, vocab = b"{}", chain(_numbered(listed, places[0]), _numbered(apart, places[1]))
+        ids = np.array(list(defined.values()), np.intp)
+        apart = vocab_rows(Strings.of(defined), np.arange(len(ids)), ids)
+        brackets, vocab = b"{}", chain(vocab_rows(listed.texts, np.flatnonzero(kept), listed.ids), apart)
     yield _json(top)[:-1] + b',"model":' + _json(model)[:-1] + (b"," if model else b"") + b'"vocab":' + brackets[:1]
     yield from inside(vocab)
     yield brackets[1:]
@@ -214,21 +213,13 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def _numbered(listed: Listed, places: np.ndarray) -> Iterator[bytes]:
-    """`,"text":id` of what is listed at these places."""
-    for first in range(0, len(places), _ROWS):
-        some = places[first : first + _ROWS]
-        yield rows(len(some), b',"', Span.of(listed.texts, some), b'":', Span.of_numbers(listed.ids[some]))
-
-
-def _scored(vocabulary: Vocabulary, listed: Listed) -> Iterator[bytes]:
+def _scored(tokens: Strings, types: np.ndarray, listed: Listed) -> Iterator[bytes]:
     """`,["text",score]`, a place for every id: the library would close gaps."""
-    tokens, types = vocabulary.tokens, vocabulary.types
-    for first in range(0, len(tokens), _ROWS):
-        texts = list(tokens[first : first + _ROWS])
-        for at in np.flatnonzero(np.isin(types[first : first + _ROWS], (CONTROL, UNKNOWN, UNUSED))).tolist():
+    for first, last in batches(tokens):
+        texts = tokens.part(first, last)[:]
+        for at in np.flatnonzero(np.isin(types[first:last], (CONTROL, UNKNOWN, UNUSED))).tolist():
             texts[at] = NEVER.format(first + at)
-        scores = listed.scores[first : first + _ROWS].tolist()
+        scores = listed.scores[first:last].tolist()
         scores += [0.0] * (len(texts) - len(scores))
         yield b"," + _json(list(zip(texts, scores, strict=True)))[1:-1]
 

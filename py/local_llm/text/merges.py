@@ -12,10 +12,9 @@ import numpy as np
 
 from local_llm.errors import CorruptModel, UnsupportedModel
 from local_llm.formats.strings import Strings
-from local_llm.text.table import LONGEST, Hasher, Known, Span, batches, rows
+from local_llm.text.table import LONGEST, Hasher, Known, Span, batches, rows, stretches
 
 MOST = 1 << 20  # merges; the largest vocabularies have half a million
-_ROWS = 1 << 13  # written at once
 _SLICES = 16  # that merges are put in order in
 _RANK = 34  # a key's bits below the rank
 _SPACE = ord(" ")
@@ -76,8 +75,9 @@ def scored_merges(tokens: Strings, ids: np.ndarray, hasher: Hasher, scores: np.n
     for rank in range(0, int(ranks.max()) + 1, step):  # all at once would take a page a tenth of a second
         some = np.flatnonzero((key >= rank << _RANK) & (key < (rank + step) << _RANK))
         order = some[np.argsort(key[some], kind="stable")]
-        for first in range(0, len(order), _ROWS):
-            yield _written(tokens, token[order[first : first + _ROWS]], cut[order[first : first + _ROWS]])
+        lengths = Span.of(tokens, token[order]).lengths
+        for first, last in stretches(np.cumsum(lengths)):
+            yield _written(tokens, token[order[first:last]], cut[order[first:last]])
 
 
 def _written(tokens: Strings, token: np.ndarray, cut: np.ndarray) -> bytes:

@@ -21,15 +21,20 @@ _LOOKS = 6  # at hashes that begin alike
 _BASE = 0x9E3779B97F4A7C15  # any large odd number
 
 
-def batches(texts: Strings) -> Iterator[tuple[int, int]]:
-    """(first, last) of stretches that are moderate in number and in bytes."""
+def stretches(stops: np.ndarray) -> Iterator[tuple[int, int]]:
+    """(first, last) of stretches of rows that are moderate in number and in bytes. stops: where each row ends."""
     first = 0
-    while first < len(texts):
-        begin = int(texts.stops[first - 1]) if first else 0
-        last = int(np.searchsorted(texts.stops, begin + _BATCH_BYTES, "right"))
+    while first < len(stops):
+        begin = int(stops[first - 1]) if first else 0
+        last = int(np.searchsorted(stops, begin + _BATCH_BYTES, "right"))
         last = max(first + 1, min(last, first + _BATCH))
         yield first, last
         first = last
+
+
+def batches(texts: Strings) -> Iterator[tuple[int, int]]:
+    """(first, last) of stretches of texts."""
+    return stretches(texts.stops)
 
 
 def packed(texts: Sequence[str]) -> Strings:
@@ -164,8 +169,8 @@ def picked(texts: Strings, places: np.ndarray) -> Strings:
     if len(stops) and np.array_equal(span.starts, stops - lengths):
         return Strings(texts.data[: stops[-1]], stops)  # they lie so already
     data = np.empty(int(lengths.sum()), np.uint8)
-    for first in range(0, len(places), _BATCH):
-        some = slice(first, first + _BATCH)
+    for first, last in stretches(stops):
+        some = slice(first, last)
         at = np.arange(int(lengths[some].sum())) + (stops[first] - lengths[first])
         data[at] = texts.data[np.repeat(span.starts[some] - (stops - lengths)[some], lengths[some]) + at]
     return Strings(data, stops)
