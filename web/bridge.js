@@ -34,7 +34,7 @@ export async function openDevice(adapter, features, limitNames) {
 export const deviceFacts = (gpu) => {
   const limits = {};
   for (const name in gpu.device.limits) limits[name] = gpu.device.limits[name];
-  return JSON.stringify({ features: [...gpu.device.features], limits });
+  return JSON.stringify({ features: [...gpu.device.features, ...(navigator.gpu.wgslLanguageFeatures ?? [])], limits });
 };
 
 export const createBuffer = (gpu, size, label) => gpu.device.createBuffer({ size, usage: USAGE, label });

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypedDict
 
@@ -14,7 +14,7 @@ from local_llm.generate.engine import Engine
 from local_llm.gpu.memory import Memory
 from local_llm.gpu.ports import Host
 from local_llm.models.families import family_of
-from local_llm.models.model import Model, load
+from local_llm.models.model import Model, exact, load
 from local_llm.quantization import Storage, storage_of
 from local_llm.soundness import ONLY
 from local_llm.text.dialogue import Dialogue, open_dialogue
@@ -24,6 +24,7 @@ Say = Callable[..., None]  # progress 0 to 1, phase text, then bytes done, bytes
 
 
 CACHE_BITS = (16, 8)
+INT8_MODES = ("auto", "off")
 
 
 class Loading(TypedDict, total=False):
@@ -32,13 +33,15 @@ class Loading(TypedDict, total=False):
     context_size: positions in the key-value cache; default min(4096, what the model was trained for), less where that
     does not fit. quantize: bits (8 or 4) that weights get while they are loaded where the file has floats; None leaves
     them. cache_bits: 16, or 8: keys and values as bytes, which take little more than half of the memory. tune: "auto"
-    (variants of kernels are timed once on each adapter, see choosing.py) or "off".
+    (variants of kernels are timed once on each adapter, see choosing.py) or "off". int8: "auto" (products with large
+    quantized matrices round their inputs to bytes, where the GPU has instructions for that) or "off".
     """
 
     context_size: int | None
     quantize: int | None
     cache_bits: int | None
     tune: str
+    int8: str
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,15 @@ class Origin:
     quantize: int | None = None
     cache_bits: int | None = None
     tune: str = "auto"
+    int8: str = "auto"
 
     def __post_init__(self) -> None:
         """Raises InvalidRequest; what lies in the file settles the rest."""
         check_mode(self.tune)
         if isinstance(self.cache_bits, bool) or self.cache_bits not in (None, *CACHE_BITS):
             raise InvalidRequest(f"cache_bits must be 16, 8 or None, found {self.cache_bits!r:.60}.")
+        if self.int8 not in INT8_MODES:
+            raise InvalidRequest(f"int8 must be {' or '.join(INT8_MODES)}, found {self.int8!r:.60}.")
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ class Loaded:
         """What is known of the cache and the kernels on this adapter, JSON-able."""
         tuning = asdict(self.tuning) if self.tuning else None
         known = {"replaced_kernels": list(self.replaced), "wrong_kernels": list(self.wrong), "tuning": tuning}
-        return {"cache_bits": self.model.heads[0].bits, **known}
+        return {"cache_bits": self.model.heads[0].bits, "int8": self.model.shared.rounded is not None, **known}
 
 
 async def build(host: Host, opened: Opened, memory: Memory, origin: Origin, say: Say) -> Loaded:
@@ -99,8 +105,11 @@ async def build(host: Host, opened: Opened, memory: Memory, origin: Origin, say:
     model = await _load(host, opened, memory, origin, say)
     say(0.98, "Compiling kernels")
     model, wrong, tuning = await settle(host, model, origin.tune, lambda text: say(0.98, text))
-    replaced = tuple(name for name in wrong if name not in ONLY)
-    if replaced:
+    replaced = _with_plain(wrong)
+    if replaced and model.shared.rounded:  # perhaps those that round their input
+        model, wrong, tuning = await settle(host, exact(model), origin.tune, lambda text: say(0.98, text))
+        replaced += tuple(name for name in _with_plain(wrong) if name not in replaced)
+    if _with_plain(wrong):
         memory.close()
         device = memory.device
         device.caps = replace(device.caps, software=True)
@@ -115,6 +124,10 @@ async def build(host: Host, opened: Opened, memory: Memory, origin: Origin, say:
     return replace(loaded, replaced=replaced, wrong=left, tuning=None if replaced else tuning)
 
 
+def _with_plain(wrong: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in wrong if name not in ONLY)
+
+
 async def _load(host: Host, opened: Opened, memory: Memory, origin: Origin, say: Say) -> Model:
     family = family_of(opened.checkpoint.name, opened.checkpoint.metadata.get("general.architecture"))
     started = host.clock()
@@ -124,4 +137,5 @@ async def _load(host: Host, opened: Opened, memory: Memory, origin: Origin, say:
         say(0.98 * done / max(total, 1), "Loading weights", done, total, rate)
 
     context, bits = origin.context_size, origin.cache_bits or 16
-    return await load(family, opened.checkpoint, opened.blobs, memory, context, arrived, bits)
+    int8 = origin.int8 == "auto"
+    return await load(family, opened.checkpoint, opened.blobs, memory, context, arrived, bits, int8)

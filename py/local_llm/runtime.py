@@ -57,9 +57,9 @@ class LocalLLM:
     async def init(self, model: Any, **options: Unpack[Loading]) -> None:
         """Load a model: a URL, a path, a file object of the host, GGUF bytes, a list of a model's files, or a folder.
 
-        GGUF (also split), safetensors and MLC: see formats.opening. options: context_size, quantize, cache_bits, tune,
-        see loaded.Loading. A second call for the same model during loading joins the first. Raises any LocalLLMError,
-        NotReady where unload() stopped the load; after an error no GPU bytes are held and the next init works.
+        GGUF (also split), safetensors and MLC: see formats.opening. options: see loaded.Loading. A second call for the
+        same model during loading joins the first. Raises any LocalLLMError, NotReady where unload() stopped the load;
+        after an error no GPU bytes are held and the next init works.
         """
         origin = Origin(model, **options)
         if self._loading is None:

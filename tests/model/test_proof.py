@@ -20,7 +20,7 @@ from tests.unit.service_rig import Shelf
 
 HELLO = [{"role": "user", "content": "Hello"}]
 WRONG = {  # a miscompiled kernel: entry point, what it does, what it shall do
-    "matvec": ("= value + total(local)", "= value + 1.02 * total(local)"),
+    "matvec": ("= value + total(0, local)", "= value + 1.02 * total(0, local)"),
     "argmax": ("partial[lane + half]", "partial[lane]"),
 }
 KINDS = ("matvec", "matvec_glu", "matmul", "matmul_large", "attention_step", "attention", "qk_norm", "argmax")

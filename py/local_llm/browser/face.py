@@ -21,7 +21,13 @@ from local_llm.page.bench import Suite, measure
 from local_llm.service import Service
 
 IMPORT = {"model": "model"}
-LOADING = {"contextSize": "context_size", "quantize": "quantize", "cacheBits": "cache_bits", "tune": "tune"}
+LOADING = {
+    "contextSize": "context_size",
+    "quantize": "quantize",
+    "cacheBits": "cache_bits",
+    "tune": "tune",
+    "int8": "int8",
+}
 GENERATION = {
     "stream": "stream",
     "whenBusy": "when_busy",

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 Handle = Any  # opaque: a JavaScript object in the page, a wgpu object in CPython
 Grid = tuple[int, int, int]
+PACKED_DOT = "packed_4x8_integer_dot_product"  # a feature of WGSL: dot4I8Packed and pack4xI8
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Caps:
     vendor: str
     architecture: str
     software: bool  # True: a CPU pretends to be a GPU
-    features: frozenset[str]  # WebGPU feature names that the device was created with
+    features: frozenset[str]  # of WebGPU that the device was created with, and of WGSL
     max_binding_bytes: int  # largest storage binding
     max_buffer_bytes: int
     max_workgroups: int  # workgroups in one dimension of a dispatch

@@ -10,7 +10,7 @@ from local_llm.gpu.kernel import Call
 from local_llm.gpu.memory import Buffer
 from local_llm.models.blocks import attend, feed_forward, project
 from local_llm.models.config import Config
-from local_llm.models.model import Model
+from local_llm.models.model import Model, exact
 from local_llm.models.weights import Source, Stack, Vector
 from local_llm.ops.elementwise import softcap
 from local_llm.ops.embedding import embed
@@ -90,7 +90,7 @@ def layers(model: Model, tokens: int) -> list[Call]:
 def head(model: Model, x: Buffer, tokens: int, logits: Buffer) -> list[Call]:
     """x f32 [T, D] → logits f32 [T, V]."""
     matrix = "output" if "output" in model.weights.matrices else "token_embd"
-    calls = project(model, tokens, matrix, x, logits, norm="output_norm")
+    calls = project(exact(model), tokens, matrix, x, logits, norm="output_norm")
     if model.config.logit_cap:
         calls += softcap(model.shared, logits, tokens * model.config.vocab, model.config.logit_cap)
     return calls

@@ -98,6 +98,15 @@ def _input(constants: dict[str, float], cols: int, eps: float) -> tuple[np.ndarr
     return x, gain, _normed(x, gain, eps) if constants.get("NORM") else x.astype(np.float64)
 
 
+def _rounding(call: Call, matrix: np.ndarray, x: np.ndarray) -> np.ndarray | float:
+    """What rounding x to bytes, 32 with a scale, may add to a product's size: five times what is to be expected."""
+    if ("team_rows", "byte_rows") not in call.kernel.includes:
+        return 0.0
+    blocks = x.reshape(-1, 32)
+    steps = np.repeat(np.abs(blocks).max(1) / 127, 32)
+    return 5 / NEAR * np.sqrt(matrix**2 @ (steps**2 / 12))
+
+
 def matvec(bench: Bench, name: str, call: Call) -> Case:
     weight, constants = bench.weight(call.buffers[0]), dict(call.kernel.constants)
     rows, cols, blocks, _, _, eps = struct.unpack_from("<5If", call.params)
@@ -112,7 +121,7 @@ def matvec(bench: Bench, name: str, call: Call) -> Case:
     async def right() -> bool:
         matrix = await decoded()
         rest = bias[ids] * bool(constants.get("BIAS")) + before[ids] * bool(constants.get("ADD"))
-        size = np.abs(matrix) @ np.abs(turned) + np.abs(rest)
+        size = np.abs(matrix) @ np.abs(turned) + np.abs(rest) + _rounding(call, matrix, turned)
         return _near((await bench.read(made, rows))[ids], matrix @ turned + rest, size)
 
     return Case(name, calls, right)
@@ -132,7 +141,8 @@ def matvec_glu(bench: Bench, name: str, call: Call) -> Case:
 
     async def right() -> bool:
         matrix = await decoded()
-        (gates, ups), sizes = (matrix @ turned).reshape(2, -1), (np.abs(matrix) @ np.abs(turned)).reshape(2, -1)
+        sizes = (np.abs(matrix) @ np.abs(turned) + _rounding(call, matrix, turned)).reshape(2, -1)
+        gates, ups = (matrix @ turned).reshape(2, -1)
         active = before[ids] if stage == 2 else _active(gates, bool(constants["GELU"]))
         ups, sizes[1] = (np.ones_like(ups), 0.0) if stage == 1 else (ups, sizes[1])
         size = np.abs(active) * sizes[1] + 2 * sizes[0] * np.abs(ups) * (stage < 2)
@@ -146,14 +156,29 @@ def _active(x: np.ndarray, gelu: bool) -> np.ndarray:
     return x / (1 + np.exp(-(2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3) if gelu else x).clip(-500, 500)))
 
 
+def _rounded(cols: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bytes [TILE, K], their scales and sums as round_rows leaves them, and the numbers that they stand for."""
+    rng = np.random.default_rng(cols)
+    whole, step = rng.integers(-127, 128, (TILE, cols // 32, 32), np.int8), rng.uniform(0.01, 0.02, (TILE, cols // 32))
+    sums = whole.reshape(TILE, -1, 2, 16).sum(-1)
+    scales = np.stack([step, step * sums[..., 0], step * sums[..., 1], 0 * step], -1).astype("<f4")
+    return whole, scales, (whole * scales[..., :1].astype(np.float64)).reshape(TILE, cols)
+
+
 def matmul(bench: Bench, name: str, call: Call) -> Case:
+    """Also of inputs that are rounded (matmul_int8)."""
     weight, constants = bench.weight(call.buffers[0]), dict(call.kernel.constants)
     rows, cols, blocks = struct.unpack_from("<3I", call.params)
     ids = _some(rows)
-    x, bias, before = np.zeros((TILE, cols), "<f4"), _random(rows), _random(TOKENS, rows)
+    bias, before = _random(rows), _random(TOKENS, rows)
+    x = np.zeros((TILE, cols), "<f4")
     x[:TOKENS] = _random(TOKENS, cols)
+    inputs = (bench.given(x),)
+    if call.kernel.name == "matmul_int8":
+        whole, scales, x = _rounded(cols)
+        inputs = bench.given(whole), bench.given(scales)
     made = bench.given(before)
-    buffers = (*call.buffers[:2], bench.given(x), bench.given(bias), made, bench.shared(0, TOKENS).step)
+    buffers = (*call.buffers[:2], *inputs, bench.given(bias), made, bench.shared(0, TOKENS).step)
     decode, decoded = bench.rows(weight, ids)
     grid = (1, *call.grid[1:])  # the first tile of tokens
     calls = [*decode, Call(call.kernel, buffers, grid, pack(rows, cols, blocks, rows, 0, 0))]
@@ -163,6 +188,26 @@ def matmul(bench: Bench, name: str, call: Call) -> Case:
         rest = bias[ids] * bool(constants.get("BIAS")) + before[:, ids] * bool(constants.get("ADD"))
         size = np.abs(given) @ np.abs(matrix).T + np.abs(rest)
         return _near((await bench.read(made, TOKENS, rows))[:, ids], given @ matrix.T + rest, size)
+
+    return Case(name, calls, right)
+
+
+def round_rows(bench: Bench, name: str, call: Call) -> Case:
+    cols, blocks = struct.unpack_from("<2I", call.params)
+    x = _random(TOKENS, cols)
+    whole, scales = bench.space(TOKENS, 8 * blocks), bench.space(TOKENS, blocks, 4)
+    buffers = (bench.given(x), whole, scales, bench.shared(0, TOKENS).step)
+    calls = [Call(call.kernel, buffers, (call.grid[0], TOKENS, 1), call.params)]
+
+    async def right() -> bool:
+        data = await bench.memory.device.read(whole.handle, TOKENS * 32 * blocks)
+        got = np.frombuffer(data, np.int8).reshape(TOKENS, blocks, 32).astype(np.float64)
+        made = await bench.read(scales, TOKENS, blocks, 4)
+        steps, sums = made[..., :1], got.reshape(TOKENS, blocks, 2, 16).sum(-1)
+        wanted = np.pad(x, ((0, 0), (0, 32 * blocks - cols))).reshape(got.shape).astype(np.float64)
+        fits = _near(steps * 127, np.abs(wanted).max(-1, keepdims=True), 1.0)
+        half = np.abs(got * steps - wanted) <= 0.51 * steps
+        return fits and bool(half.all()) and _near(made[..., 1:3], steps * sums, np.abs(steps * 1024))
 
     return Case(name, calls, right)
 
@@ -300,6 +345,8 @@ CASES: dict[str, Callable[[Bench, str, Call], Case]] = {
     "matvec_glu": matvec_glu,
     "matmul": matmul,
     "matmul_large": matmul,
+    "matmul_int8": matmul,
+    "round_rows": round_rows,
     "attention_step": attention_step,
     "attention": attention,
     "attention_decode": attention,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from local_llm.gpu.kernel import Call
 from local_llm.gpu.memory import Buffer
 from local_llm.models import decoder
-from local_llm.models.model import Model
+from local_llm.models.model import Model, exact
 from local_llm.ops.attention import MOST_TOKENS, attention_few, parts_for
 from local_llm.ops.elementwise import glu, rms_norm, softcap
 from local_llm.ops.embedding import embed
@@ -47,7 +47,7 @@ def few_layers(model: Model, tokens: int) -> list[Call]:
 def few_head(model: Model, tokens: int, logits: Buffer) -> list[Call]:
     """The residual stream of `tokens` tokens → logits f32 [tokens, V], rows padded to a multiple of four."""
     matrix = "output" if "output" in model.weights.matrices else "token_embd"
-    calls = _project(model, tokens, matrix, model.scratch.x, logits, norm="output_norm")
+    calls = _project(exact(model), tokens, matrix, model.scratch.x, logits, norm="output_norm")
     if model.config.logit_cap:
         calls += softcap(model.shared, logits, tokens * row_stride(model.config.vocab), model.config.logit_cap)
     return calls

@@ -7,7 +7,7 @@ the operations run.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -16,17 +16,19 @@ from local_llm.errors import ContextOverflow, InvalidRequest
 from local_llm.formats.checkpoint import Checkpoint
 from local_llm.gpu.kernel import Call
 from local_llm.gpu.memory import Buffer, Memory
-from local_llm.gpu.ports import Blobs
+from local_llm.gpu.ports import PACKED_DOT, Blobs
 from local_llm.models import weights as loading
 from local_llm.models.config import Attention, Config
 from local_llm.models.fitting import allocate_fitting
 from local_llm.models.rope import Rope, read_divisors, rope_table
 from local_llm.ops.attention import MOST_PARTS, Cache, Heads, allocate_cache
-from local_llm.ops.shared import Shared
+from local_llm.ops.shared import Rounded, Shared
+from local_llm.ops.variants import can_round
 
 MAX_CHUNK = 512  # most tokens in one prefill step: sets the size of the working buffers
 SOFTWARE_CHUNK = 256  # the same on a CPU, which gains nothing by more and shall be interruptible
 DEFAULT_CONTEXT = 4096
+HEADS = ("output", "token_embd")  # of logits, which are products of the very numbers
 
 
 class Family(Protocol):
@@ -95,11 +97,13 @@ async def load(
     context_size: int | None,
     progress: Callable[[int, int], None],
     cache_bits: int = 16,
+    int8: bool = True,
 ) -> Model:
     """Check, allocate, stream. On any error the caller closes `memory` and nothing stays behind.
 
     Without a context_size the context is chosen to fit. Raises OutOfMemory, which says what would. cache_bits: 16 or 8
-    for each key and value; an encoder, which keeps none from one step to the next, has 16.
+    for each key and value; an encoder, which keeps none from one step to the next, has 16. int8: whether products may
+    round their inputs to bytes where that is faster.
     """
     config = family.read_config(checkpoint)
     most = choose_context(config, context_size)
@@ -107,7 +111,8 @@ async def load(
     loading.check(checkpoint, wanted)
 
     def allocate(memory: Memory, context: int) -> tuple[Model, dict[str, loading.Target]]:
-        return _allocate(family, checkpoint, config, wanted, memory, context, cache_bits)
+        model, targets = _allocate(family, checkpoint, config, wanted, memory, context, cache_bits)
+        return (_rounding(model) if int8 else model), targets
 
     model, targets = await allocate_fitting(allocate, memory, most, exact=context_size is not None)
     device = memory.device
@@ -152,6 +157,24 @@ def _allocate(
         max_chunk=max_chunk,
     )
     return model, targets
+
+
+def _rounding(model: Model) -> Model:
+    """The model with room for inputs rounded to bytes, where its adapter and its weights make use of it."""
+    caps, stacks = model.shared.caps, model.weights.matrices.items()
+    if caps.software or PACKED_DOT not in caps.features:
+        return model
+    served = [one.weight for name, stack in stacks if name not in HEADS for one in stack if can_round(one.weight)]
+    if not served:
+        return model
+    count = model.max_chunk * max(weight.cols for weight in served)
+    rounded = Rounded(model.memory.create(count, "rounded"), model.memory.create(count // 2, "rounded"))
+    return replace(model, shared=replace(model.shared, rounded=rounded))
+
+
+def exact(model: Model) -> Model:
+    """The model whose products take their inputs as they are."""
+    return replace(model, shared=replace(model.shared, rounded=None))
 
 
 async def _rope_tables(checkpoint: Checkpoint, blobs: Blobs, config: Config, context: int) -> dict[Rope, np.ndarray]:

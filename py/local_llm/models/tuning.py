@@ -73,7 +73,8 @@ def by_shape(model: Model, calls: Sequence[Call]) -> Calls:
         kernel = next((name for name in KERNELS if call.kernel.name.startswith(name)), "")
         weight = weights.get(call.buffers[0])
         if kernel and weight:
-            found.setdefault(Shape(kernel, weight.format, weight.rows, weight.cols), []).append(call)
+            int8 = ("team_rows", "byte_rows") in call.kernel.includes
+            found.setdefault(Shape(kernel, weight.format, weight.rows, weight.cols, int8), []).append(call)
     return found
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from local_llm.entry import default_host
 from local_llm.errors import InvalidRequest, LocalLLMError
-from local_llm.loaded import Loading
+from local_llm.loaded import INT8_MODES, Loading
 from local_llm.reply import Chunk
 from local_llm.runtime import LocalLLM
 
@@ -29,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seed", type=int)
     p.add_argument("--context-size", type=int)
     p.add_argument("--cache-bits", type=int, metavar="BITS", help="16 or 8, for each key and value in the cache")
+    p.add_argument("--int8", choices=INT8_MODES, default="auto", help="whether inputs may be rounded to bytes")
     p.add_argument("--ids", metavar="FILE.json", help="a JSON list of token ids")
     p.add_argument("--logits", metavar="OUT.npy", help="write the logits of --ids, float32 [T, V]")
     return p
@@ -36,8 +37,8 @@ def parser() -> argparse.ArgumentParser:
 
 async def run(args: argparse.Namespace) -> None:
     llm = LocalLLM(default_host())
-    options: Loading = {"context_size": args.context_size, "quantize": args.quantize, "cache_bits": args.cache_bits}
-    await llm.init(args.model, **options)
+    options: Loading = {"context_size": args.context_size, "quantize": args.quantize}
+    await llm.init(args.model, cache_bits=args.cache_bits, int8=args.int8, **options)
     try:
         if args.ids:
             np.save(args.logits, await llm.logits(_read_ids(Path(args.ids))))

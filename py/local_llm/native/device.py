@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from local_llm.errors import DeviceLost, GPUFault, LocalLLMError, OutOfMemory, WebGPUUnavailable
-from local_llm.gpu.ports import Caps, Dispatch, Handle
+from local_llm.gpu.ports import PACKED_DOT, Caps, Dispatch, Handle
 
 _CHROMIUM = Path("/usr/lib/chromium")
 _USAGE = 0x0004 | 0x0008 | 0x0040 | 0x0080  # COPY_SRC | COPY_DST | UNIFORM | STORAGE
@@ -95,7 +95,7 @@ class NativeDevice:
             vendor=str(info["vendor"]),
             architecture=str(info["architecture"]),
             software=info["adapter_type"] == "CPU",
-            features=frozenset(str(feature) for feature in device.features),
+            features=frozenset((PACKED_DOT, *map(str, device.features))),  # Dawn's WGSL has it everywhere
             max_binding_bytes=limits["max-storage-buffer-binding-size"],
             max_buffer_bytes=limits["max-buffer-size"],
             max_workgroups=limits["max-compute-workgroups-per-dimension"],

@@ -64,7 +64,7 @@ def matvec_few(
     joined = {"PARTS": parts.count, "VECTORS": parts.width // 4} if parts else {}
     kernel = Kernel.of(
         "matvec_few",
-        variant.includes(weight.format) | ({"input": "parted_input"} if joined else {}),
+        variant.includes(weight.format, "team_few") | ({"input": "parted_input"} if joined else {}),
         NORM=norm is not None,
         BIAS=bias is not None,
         ADD=add,
@@ -98,7 +98,7 @@ def matvec_few_glu(
     (part,) = weight.parts
     variant, each = matvec_variant(s, weight, True), tokens_each(s, weight, tokens, each, True)
     constants = {"NORM": norm is not None, "GELU": is_gelu(activation), "TOKENS": each, **variant.constants}
-    kernel = Kernel.of("matvec_few_glu", variant.includes(weight.format), **constants)
+    kernel = Kernel.of("matvec_few_glu", variant.includes(weight.format, "team_few"), **constants)
     rows = weight.rows // 2
     params = pack(rows, weight.cols, weight.blocks, float(eps))
     grid = _grid(s.caps, 2 * rows, variant.rows, -(-tokens // each))

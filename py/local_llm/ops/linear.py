@@ -51,7 +51,7 @@ def matvec(
     joined = {"PARTS": parts.count, "VECTORS": parts.width // 4} if parts else {}
     kernel = Kernel.of(
         "matvec" + variant.suffix,
-        variant.includes(weight.format) | ({"input": "parted_input"} if joined else {}),
+        variant.includes(weight.format, "team_rows") | ({"input": "parted_input"} if joined else {}),
         NORM=norm is not None,
         BIAS=bias is not None,
         ADD=add,
@@ -86,7 +86,7 @@ def matvec_glu(
     for quants, scales, stage, first, rows, gate, up in _glu_pieces(weight, width):
         kernel = Kernel.of(
             "matvec_glu" + variant.suffix,
-            variant.includes(weight.format),
+            variant.includes(weight.format, "team_rows"),
             NORM=norm is not None,
             GELU=is_gelu(activation),
             STAGE=stage,

@@ -53,16 +53,21 @@ class Variant:
     rows: int
     int8: bool = False
 
-    def includes(self, format: str) -> dict[str, str]:
-        """What the kernel includes for weights of this format."""
+    def includes(self, format: str, rows: str = "") -> dict[str, str]:
+        """What the kernel includes for weights of this format. rows: the file that sums rows up, where there is one."""
         if self.int8:
-            return {"weight": f"bytes_{format}", "team_rows": "byte_rows", "team_few": "byte_rows"}
+            return {"weight": f"bytes_{format}"} | ({rows: "byte_rows"} if rows else {})
         return {"weight": format}
+
+
+def can_round(weight: Weight) -> bool:
+    """Whether it pays to round inputs to bytes for products with this weight."""
+    return weight.format in INT8_FORMATS and weight.cols >= LEAST_INT8_COLS
 
 
 def rounds_input(s: Shared, weight: Weight) -> bool:
     """Whether products of this weight are of inputs rounded to bytes."""
-    return s.rounded is not None and weight.format in INT8_FORMATS and weight.cols >= LEAST_INT8_COLS
+    return s.rounded is not None and can_round(weight)
 
 
 def shape_of(s: Shared, weight: Weight, kernel: str) -> Shape:

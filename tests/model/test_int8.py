@@ -1,0 +1,96 @@
+"""A model whose products round their inputs to bytes: near the exact one, tested by itself, left where it is wrong."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from local_llm import LocalLLM, soundness
+from local_llm.errors import InvalidRequest
+from local_llm.gpu.memory import Memory
+from local_llm.gpu.ports import PACKED_DOT
+from local_llm.models.proof import case_names, wrong_kernels
+from local_llm.ops import variants
+from tests.model.test_proof import HELLO, Idle, Miscompiling, as_device
+from tests.model.test_speculation import PATTERN, both
+from tests.model.tiny import write_tiny_gguf
+from tests.unit.service_rig import Shelf
+
+IDS = list(range(3, 43))
+KINDS = {"matvec", "matvec_glu", "matmul_int8", "round_rows"}
+
+
+@pytest.fixture(autouse=True)
+def tiny_matrices_count_as_large(monkeypatch):
+    monkeypatch.setattr(variants, "LEAST_INT8_COLS", 32)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return str(write_tiny_gguf(tmp_path_factory.mktemp("int8") / "tiny.gguf", 1, types="Q4_0", context=256).path)
+
+
+def rounding(names):
+    return [name for name in names if "byte_rows" in name or name.split()[0] in KINDS - {"matvec", "matvec_glu"}]
+
+
+async def test_logits_are_near_those_of_exact_products_and_drafts_leave_texts_as_they_are(gpu_llm, path):
+    logits = {}
+    for mode in ("off", "auto"):
+        await gpu_llm.init(path, int8=mode)
+        assert (await gpu_llm.runtime_info())["int8"] == (mode == "auto")
+        assert (gpu_llm._loaded.model.shared.rounded is None) == (mode == "off")
+        for chunk in (1, len(IDS)):
+            logits[mode, chunk] = await gpu_llm._loaded.engine.logits(IDS, chunk)
+    await both(gpu_llm, PATTERN, max_tokens=12)
+    for chunk in (1, len(IDS)):
+        wanted = logits["off", chunk]
+        error = np.linalg.norm(logits["auto", chunk] - wanted) / np.linalg.norm(wanted)
+        assert 1e-4 < error < 0.03  # 0.5 % or so for each product
+
+
+async def test_the_self_test_tries_them(gpu_llm, path):
+    await gpu_llm.init(path)
+    model = gpu_llm._loaded.model
+    counts = soundness.chunk_lengths(model)
+    names = rounding(case_names(model, counts))
+    assert {name.split()[0] for name in names} == KINDS
+    assert await wrong_kernels(model, counts, names) == []
+    for kind in sorted(KINDS):
+        broken = replace(model, memory=Memory(as_device(Idle(model.memory.device, kind))))
+        wanted = [name for name in names if name.split()[0] == kind]
+        assert await wrong_kernels(broken, counts, names) == wanted
+
+
+async def test_where_they_are_wrong_exact_products_run(host, counted, path):
+    """And not the plain kernels of software adapters."""
+
+    async def open_device():
+        return Miscompiling(counted, "matmul_int8", "four_dots(high, x.high)", "four_dots(low, x.high)")
+
+    service = LocalLLM(replace(host, open_device=open_device, store=Shelf()))
+    await service.init(path, tune="off")
+    try:
+        info = await service.runtime_info()
+        assert {name.split()[0] for name in info["replaced_kernels"]} == {"matmul_int8"}
+        assert not info["int8"]
+        assert not service._loaded.model.shared.caps.software
+        assert (await service.chat(HELLO, max_tokens=3)).text
+    finally:
+        await service.unload()
+
+
+async def test_nothing_is_rounded_where_wgsl_has_no_such_products_or_a_cpu_computes(host, gpu_llm, path):
+    service = LocalLLM(host)
+    await service.init(path)
+    assert service._loaded.model.shared.rounded is None
+    await service.unload()
+    await gpu_llm.init(path)
+    device = gpu_llm._loaded.memory.device
+    assert PACKED_DOT in device.caps.features
+    assert gpu_llm._loaded.model.shared.rounded is not None
+
+
+async def test_the_option_is_checked(gpu_llm, path):
+    with pytest.raises(InvalidRequest, match="int8 must be auto or off, found 'on'"):
+        await gpu_llm.init(path, int8="on")
