@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from local_llm.errors import InvalidRequest
 from local_llm.native.tokenizer import open_tokenizer
 from local_llm.text.chat_template import render
+from local_llm.text.control import ControlTokens
 from local_llm.text.dialogue import open_dialogue
 from local_llm.text.shield import Shield, choose_mark
 from tests.conftest import wait
@@ -61,7 +62,7 @@ def test_not_even_with_a_template_that_puts_text_inside_a_control_token(text):
 
 
 def test_every_way_to_cut_a_control_token_is_shielded():
-    shield = Shield(CONTROL)
+    shield = Shield(ControlTokens(CONTROL))
     for token in CONTROL:
         for a, b in itertools.combinations(range(len(token) + 1), 2):
             before, inside, after = token[:a], token[a:b], token[b:]
@@ -71,7 +72,7 @@ def test_every_way_to_cut_a_control_token_is_shielded():
 
 
 def test_ordinary_text_is_not_marked():
-    shield = Shield(CONTROL)
+    shield = Shield(ControlTokens(CONTROL))
     for text in ["", " \n", "Hello.", "x < y and y > x!", "the end", "1 || 2"]:
         assert shield.guard_text(text, "\ue000") == text
 

@@ -81,7 +81,7 @@ class Dialogue:
         self._templates = templates
         self._conversation = conversation
         self._opened: dict[str, Template] = {}
-        self._shield = Shield(codec.vocabulary.control)
+        self._shield = Shield(codec.control)
         for token in conversation.prefix_ids if conversation else ():
             if not 0 <= token < len(codec.vocabulary.tokens):
                 raise CorruptModel(f"mlc-chat-config.json: prompts begin with the id {token}, which is no token's.")

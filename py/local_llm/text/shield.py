@@ -7,10 +7,11 @@ it together with the template's text around it. After rendering true control tok
 from __future__ import annotations
 
 import json
-import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from local_llm.text.control import ControlTokens
 
 _PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE))
 
@@ -30,14 +31,12 @@ def escape_of(mark: str) -> str:
 class Shield:
     """Marks texts against one set of control tokens."""
 
-    def __init__(self, control: Iterable[str]) -> None:
-        self._tokens = sorted(control, key=len, reverse=True)
-        alternatives = "|".join(map(re.escape, self._tokens)) or "(?!)"
-        self._whole = re.compile(f"(?=(?:{alternatives}))(.)", re.DOTALL)
-        self._ordered = sorted(self._tokens)
-        self._turned = sorted(token[::-1] for token in self._tokens)
-        self._joined = "\0".join(self._tokens)
-        self._longest = max(map(len, self._tokens), default=0)
+    def __init__(self, control: ControlTokens) -> None:
+        self._control = control
+        self._ordered = control.ordered
+        self._turned = sorted(token[::-1] for token in self._ordered)
+        self._joined = "\0".join(self._ordered)
+        self._longest = max(map(len, self._ordered), default=0)
 
     def guard(self, value: Any, mark: str) -> Any:
         """value with every text in it marked; dicts, lists and tuples are rebuilt, all else is kept."""
@@ -62,8 +61,16 @@ class Shield:
         if not core:
             return text
         before, _, after = text.partition(core)
-        marked = self._whole.sub(rf"\1{mark}", self._mark_end(core, mark))
+        marked = self._mark_whole(self._mark_end(core, mark), mark)
         return before + (mark if self._may_go_on(core) else "") + marked + after
+
+    def _mark_whole(self, core: str, mark: str) -> str:
+        """Marks each control token."""
+        parts, before = [], 0
+        for place, _ in self._control.places(core):
+            parts.append(core[before : place + 1] + mark)
+            before = place + 1
+        return "".join(parts) + core[before:]
 
     def _mark_end(self, core: str, mark: str) -> str:
         """Marks each tail that is a control token's beginning."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from local_llm.gpu.ports import Tokenizer
+from local_llm.text.control import ControlTokens
 from local_llm.text.vocabulary import Vocabulary
 
 
@@ -15,8 +15,7 @@ class TextCodec:
     def __init__(self, vocabulary: Vocabulary, tokenizer: Tokenizer) -> None:
         self.vocabulary = vocabulary
         self._tokenizer = tokenizer
-        longest_first = sorted(vocabulary.control, key=len, reverse=True)
-        self._control = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        self.control = ControlTokens(vocabulary.control)
 
     def encode(self, text: str, *, special: bool, mark: str = "") -> list[int]:
         """Ids of text. special: the control tokens in it count as such; else they are ordinary text.
@@ -26,12 +25,12 @@ class TextCodec:
         vocabulary = self.vocabulary
         ids: list[int] = []
         at = 0
-        for found in self._control.finditer(text) if special else ():
-            token = vocabulary.control[found[0]]
-            between = text[at : found.start()]
+        for place, found in self.control.find(text) if special else ():
+            token = vocabulary.control[found]
+            between = text[at:place]
             ids += self._plain(between.rstrip() if token in vocabulary.eats_before else between, mark, follows=at > 0)
             ids.append(token)
-            at = found.end()
+            at = place + len(found)
             while token in vocabulary.eats_after and text[at : at + 1].isspace():
                 at += 1
         return ids + self._plain(text[at:], mark, follows=at > 0)

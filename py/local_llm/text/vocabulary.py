@@ -37,6 +37,7 @@ _ENDS = (
 # What a person could forge a turn with counts as control, whatever the file says; of tools and thoughts a reader hears.
 _CONTROL_LIKE = re.compile(r"<\|(?!.*(?:tool|think)).*\|>|<(?:start|end)_of_turn>|<\|?turn\|?>|<｜.*｜>")
 _LONGEST = 512  # characters of a control token; real ones stay under 50
+_CONTROL_TEXT = 1 << 20  # characters of all of them; Gemma 3's have 75,000
 _BYTE_NAME = re.compile("<0x[0-9A-Fa-f]{2}>")
 MOST_TOKENS = 1 << 20  # the largest vocabularies have a quarter of that
 MOST_APART = 1 << 14  # control tokens, and user-defined ones: what Python has an object for; Gemma 3 has 6,248
@@ -148,9 +149,18 @@ def byte_types(tokens: Sequence[str], types: np.ndarray) -> np.ndarray:
 
 
 def control_tokens(tokens: Sequence[str], types: np.ndarray) -> dict[str, int]:
-    """Text → id of the control tokens; of equal texts the first id counts. Endless ones are nobody's to write."""
-    control = {tokens[token]: token for token in map(int, np.flatnonzero(types == CONTROL)[::-1])}
-    return {text: token for text, token in control.items() if 0 < len(text) <= _LONGEST}
+    """Text → id of the control tokens; of equal texts the first id counts.
+
+    Endless ones are nobody's to write, nor are any once they are _CONTROL_TEXT characters in all.
+    """
+    control: dict[str, int] = {}
+    room = _CONTROL_TEXT
+    for token in np.flatnonzero(types == CONTROL).tolist():
+        text = tokens[token]
+        if 0 < len(text) <= min(_LONGEST, room) and text not in control:
+            control[text] = token
+            room -= len(text)
+    return control
 
 
 def ends_of(control: Mapping[str, int], named: Iterable[int | None]) -> frozenset[int]:
