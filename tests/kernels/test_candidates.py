@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from local_llm.ops.few import matvec_few, matvec_few_glu
 from local_llm.ops.linear import matvec, matvec_glu
@@ -34,10 +33,10 @@ def each_of(b, weight, kernel):
         yield variant, replace(b.shared, choices={shape: variant})
 
 
-@pytest.mark.parametrize(("format", "rows", "cols"), [("q4_0", 70, 576), ("q8_0", 21, 2304)])
-async def test_matvec(device, format, rows, cols):
+async def test_matvec(device):
+    rows, cols = 21, 2304
     with workbench(device, software=False) as b:
-        weight, matrix, x = await given(b, format, rows, cols)
+        weight, matrix, x = await given(b, "q8_0", rows, cols)
         gain, bias = np.linspace(0.5, 1.5, cols, dtype=np.float32), np.linspace(-1, 1, rows, dtype=np.float32)
         options = {"norm": b.buffer(gain), "eps": EPS, "bias": b.buffer(bias)}
         expected = linear(matrix, x, norm=gain, eps=EPS) + bias
