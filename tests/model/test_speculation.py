@@ -54,6 +54,12 @@ async def test_families(gpu_llm, tmp_path, name):
     await both(gpu_llm, golden.ids[:9] * 3, max_tokens=12)
 
 
+async def test_a_cache_of_bytes(tiny, tmp_path):
+    await tiny.init(str(tmp_path / "tiny.gguf"), cache_bits=8)
+    reply = await both(tiny, PATTERN, max_tokens=12)
+    assert reply.tokens_per_step > 1
+
+
 async def test_a_text_that_repeats_takes_fewer_steps_greedy_or_drawn(tiny):
     reply = await both(tiny, PATTERN, max_tokens=30)
     assert reply.tokens_per_step > 1.4

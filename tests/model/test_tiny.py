@@ -6,17 +6,19 @@ import pytest
 from local_llm.page.bench import Suite, measure
 from tests.model.tiny import write_tiny_gguf
 from tests.reference import llama, tolerance
+from tests.reference.attention import of_eight_bits
 
 IDS = [(37 * i + 11) % 286 for i in range(40)]
 TYPES = ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"]
 
 
-async def compare(llm, tiny, ids=IDS):
-    await llm.init(str(tiny.path))
+async def compare(llm, tiny, ids=IDS, cache_bits=16):
+    await llm.init(str(tiny.path), cache_bits=cache_bits)
     got = await llm.logits(ids)
-    wanted = llama.forward(dict(tiny.metadata), dict(tiny.tensors), ids, stored=np.float16)
+    stored = of_eight_bits if cache_bits == 8 else np.float16
+    wanted = llama.forward(dict(tiny.metadata), dict(tiny.tensors), ids, stored=stored)
     assert got.shape == wanted.shape
-    np.testing.assert_allclose(got, wanted, **tolerance.MODEL)
+    np.testing.assert_allclose(got, wanted, **(tolerance.BYTES if cache_bits == 8 else tolerance.MODEL))
     best = np.sort(wanted, -1)
     clear = best[:, -1] - best[:, -2] > 0.1
     assert clear.sum() > len(ids) // 2, "the test's model must have opinions"
@@ -64,13 +66,30 @@ async def test_llama3_scaling_comes_as_a_tensor(llm, tmp_path):
     await compare(llm, write_tiny_gguf(tmp_path / "tiny.gguf", 6, rope_divisors=divisors))
 
 
-async def test_prefill_of_200_tokens_equals_200_single_steps(llm, tmp_path):
+@pytest.mark.parametrize("head_width", [16, 80])
+async def test_a_cache_of_bytes(llm, tmp_path, head_width):
+    tiny = write_tiny_gguf(tmp_path / "tiny.gguf", 13, head_width=head_width)
+    await compare(llm, tiny, cache_bits=8)
+
+
+@pytest.mark.parametrize("cache_bits", [16, 8])
+async def test_prefill_of_200_tokens_equals_200_single_steps(llm, tmp_path, cache_bits):
     ids = [(29 * i + 7) % 286 for i in range(200)]
     tiny = write_tiny_gguf(tmp_path / "tiny.gguf", 7, types="Q4_1", context=256)
-    await llm.init(str(tiny.path))
+    await llm.init(str(tiny.path), cache_bits=cache_bits)
     engine = llm._require().engine
     together, apart = await engine.logits(ids, 200), await engine.logits(ids, 1)
-    np.testing.assert_allclose(together, apart, **tolerance.MODEL)
+    np.testing.assert_allclose(together, apart, **(tolerance.BYTES if cache_bits == 8 else tolerance.MODEL))
+
+
+async def test_steps_of_a_gpu_see_what_its_prefill_keeps_as_bytes(gpu_llm, tmp_path):
+    tiny = write_tiny_gguf(tmp_path / "tiny.gguf", 7)
+    await gpu_llm.init(str(tiny.path), cache_bits=8)
+    engine = gpu_llm._require().engine
+    together, apart = await engine.logits(IDS, 40), await engine.logits(IDS, 1)
+    wanted = llama.forward(dict(tiny.metadata), dict(tiny.tensors), IDS, stored=of_eight_bits)
+    np.testing.assert_allclose(together, wanted, **tolerance.BYTES)
+    np.testing.assert_allclose(apart, wanted, **tolerance.BYTES)
 
 
 async def test_greedy_ids_equal_the_argmax_of_the_reference(llm, tmp_path):

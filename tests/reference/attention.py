@@ -53,13 +53,25 @@ def peaks(x: np.ndarray) -> np.ndarray:
     return padded.reshape(*x.shape[:-1], -1, 2, 32).max(-1).clip(None, 65504).astype(np.float16)
 
 
+def steps(x: np.ndarray) -> np.ndarray:
+    """f64 [..., E]: what one of 127 steps is for each element"""
+    return np.repeat(peaks(x).reshape(*x.shape[:-1], -1).astype(np.float64) / 127, 32, -1)[..., : x.shape[-1]]
+
+
+def quants(x: np.ndarray) -> np.ndarray:
+    """x in steps, whole ones"""
+    size = steps(x)
+    return np.divide(x, size, out=np.zeros(x.shape), where=size > 0).round().clip(-127, 127)
+
+
+def of_eight_bits(x: np.ndarray) -> np.ndarray:
+    """x as it is read from an 8-bit cache"""
+    return quants(x) * steps(x)
+
+
 def eight_bits(k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """k and v [K, C, E] as an 8-bit cache holds them, raw: bytes, behind those of k the peaks of both. NaN stays."""
-    raw = []
-    for x in (k, v):
-        steps = np.repeat(peaks(x).reshape(*x.shape[:-1], -1).astype(np.float64) / 127, 32, -1)[..., : x.shape[-1]]
-        quants = np.divide(x, steps, out=np.zeros(x.shape), where=steps > 0)
-        raw.append(np.nan_to_num(quants.round(), nan=1).clip(-127, 127).astype(np.int8).ravel().view(np.uint8))
+    raw = [np.nan_to_num(quants(x), nan=1).astype(np.int8).ravel().view(np.uint8) for x in (k, v)]
     both = np.stack([peaks(k), peaks(v)], -2)
     return np.concatenate([raw[0], both.ravel().view(np.uint8)]), raw[1]
 
@@ -70,15 +82,14 @@ def from_eight_bits(k: np.ndarray, v: np.ndarray, shape: tuple[int, int, int]) -
     both = k[size:].view(np.float16).astype(np.float64).reshape(*shape[:-1], -(-width // 64), 2, 2)
     made = []
     for at, raw in enumerate((k[:size], v[:size])):
-        steps = np.repeat(both[..., at, :].reshape(*shape[:-1], -1) / 127, 32, -1)[..., :width]
-        made.append(raw.view(np.int8).reshape(shape) * steps)
+        size = np.repeat(both[..., at, :].reshape(*shape[:-1], -1) / 127, 32, -1)[..., :width]
+        made.append(raw.view(np.int8).reshape(shape) * size)
     return made[0], made[1]
 
 
 def check_rounded(kept: np.ndarray, x: np.ndarray) -> None:
     """Fails unless kept is x [..., E], rounded to the nearest of its steps of 8 bits."""
-    steps = np.repeat(peaks(x).reshape(*x.shape[:-1], -1).astype(np.float64) / 127, 32, -1)[..., : x.shape[-1]]
-    assert (np.abs(kept - x) <= 0.57 * steps).all()  # the peak's own rounding moves the outermost by some of a step
+    assert (np.abs(kept - x) <= 0.57 * steps(x)).all()  # the peak's own rounding moves the outermost by some of a step
 
 
 def attention(

@@ -5,7 +5,7 @@ It knows GGUF's tensor names and metadata, and shares no code with local_llm.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any
 
@@ -69,11 +69,11 @@ def forward(
     *,
     positions: Sequence[int] | None = None,
     cache: Cache | None = None,
-    stored: type[np.floating] = np.float32,
+    stored: Callable[[np.ndarray], Any] = np.float32,
 ) -> np.ndarray:
     """Logits f32 [T, V] of ids [T] at `positions` (0, 1, … or what follows the cache). `cache` grows by T.
 
-    stored: the type in which keys and values are kept.
+    stored: makes of keys and values what is kept of them, as np.float16 does.
     """
     c = _Config(config)
     eps = c.get("attention.layer_norm_rms_epsilon")
@@ -115,7 +115,7 @@ def _attention(
     sin: np.ndarray,
     cache: Cache,
     n: int,
-    stored: type,
+    stored: Callable[[np.ndarray], Any],
 ) -> np.ndarray:
     heads = c.get("attention.head_count")
     kv_heads = c.get("attention.head_count_kv", heads)
@@ -128,7 +128,7 @@ def _attention(
     q = _rotate(project("q", x).reshape(len(x), heads, -1), cos, sin)
     k = _rotate(project("k", x).reshape(len(x), kv_heads, -1), cos, sin)
     v = project("v", x).reshape(len(x), kv_heads, -1)
-    k, v = (y.astype(stored).astype(np.float32) for y in (k, v))
+    k, v = (stored(y).astype(np.float32) for y in (k, v))
     if n < len(cache):
         k, v = np.concatenate([cache[n][0], k]), np.concatenate([cache[n][1], v])
         cache[n] = (k, v)
