@@ -40,6 +40,15 @@ async def test_logits_and_perplexity_of_512_tokens_of_english(real):
     assert abs(perplexity(got, ids) / perplexity(wanted, ids) - 1) < 0.001
 
 
+async def test_a_cache_of_bytes_costs_little(real, llm):
+    ids = real.encode(TEXT)[:96]
+    await llm.init(str(MODEL), context_size=256, cache_bits=8)
+    got, wanted = await llm.logits(ids), await real.logits(ids)
+    difference = np.abs(got - wanted).max()
+    assert 0.01 < difference < 1.5  # of logits of a spread of 6.5; more is no rounding
+    assert abs(perplexity(got, ids) / perplexity(wanted, ids) - 1) < 0.01
+
+
 @pytest.mark.parametrize("prompt", PROMPTS)
 async def test_greedy_continuation_equals_the_reference_while_its_margin_is_clear(real, prompt):
     ids = real.encode(prompt)
