@@ -6,6 +6,7 @@ rubbish, the rules of ops/variants.py decide. Knows no events.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -148,5 +149,8 @@ def _read(caps: Caps, facts: Mapping[str, Any]) -> tuple[int, dict[Shape, Outcom
         variants = [each for each in candidates(caps, shape) if asdict(each) == one["variant"]]
         if not variants:
             raise ValueError(f"{one['variant']} is no variant for {shape}")
-        known[shape] = Outcome(variants[0], float(one["before"]), float(one["after"]))
+        seconds = float(one["before"]), float(one["after"])
+        if not all(0 <= each < math.inf for each in seconds):
+            raise ValueError(f"{seconds} are no seconds")
+        known[shape] = Outcome(variants[0], *seconds)
     return int(facts.get("tries", 0)), known

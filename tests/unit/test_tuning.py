@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from local_llm import choosing, soundness
-from local_llm.errors import DeviceLost, InvalidRequest, NotReady, OutOfMemory
+from local_llm.errors import DeviceLost, GPUFault, InvalidRequest, NotReady, OutOfMemory
 from local_llm.models.tuning import products, tune
 from local_llm.ops.variants import Shape, candidates
 from tests.model.tiny import write_tiny_gguf
@@ -38,6 +38,7 @@ class Watched(RecordingDevice):
         self.began = asyncio.Event()
         self.lost_after = 10**9
         self.spent = 0.0
+        self.longest = 0.0  # measurement, in seconds
 
     async def create_pipeline(self, code, entry, bindings, constants):
         made = Pipeline(await super().create_pipeline(code, entry, bindings, constants))
@@ -54,8 +55,9 @@ class Watched(RecordingDevice):
             self.timings = 0
             raise DeviceLost("It hung.")
         await asyncio.sleep(0)
-        self.spent += self._seconds(recorded, times)
-        return self._seconds(recorded, times)
+        took = self._seconds(recorded, times)
+        self.spent, self.longest = self.spent + took, max(self.longest, took)
+        return took
 
     def copied(self, source, target, nbytes, times):
         raise AssertionError
@@ -166,6 +168,38 @@ async def test_a_clock_that_stands_still_means_the_rules(start):
     assert bench.device.timings < 100
 
 
+async def test_a_candidate_that_does_not_compile_leaves_its_shapes_to_the_rule(start):
+    started, bench = start
+    bench.device.takes = wide
+    compile = bench.device.create_pipeline
+
+    async def refuse(code, entry, bindings, constants):
+        if entry == "matvec_glu" and constants["LANES"] == 8:
+            raise GPUFault("It is too small.")
+        return await compile(code, entry, bindings, constants)
+
+    bench.device.create_pipeline = refuse
+    told, choices = await started()
+    assert {shape.kernel for shape in choices} == {"matvec"}
+    assert told["shapes"] == len(choices) > 1
+
+
+async def test_slow_products_are_timed_by_fewer_calls(start):
+    _, bench = start
+    service = bench.service()
+    await service.init("tiny", tune="off")
+    model = service._require().model
+    slow = 3000.0
+    bench.device.takes = lambda entry, constants: slow / 2 if constants["LANES"] == 32 else slow
+    bench.device.longest = 0.0
+    shapes = list(products(model))
+    found = await tune(model, shapes, lambda: bench.device.spent, 1e9)
+    for shape in shapes:
+        assert found[shape].before == pytest.approx(slow * MICRO * len(products(model)[shape]))
+        assert found[shape].after == pytest.approx(found[shape].before / 2)
+    assert bench.device.longest == pytest.approx(2 * slow * MICRO)
+
+
 async def test_only_new_shapes_are_timed(start):
     started, bench = start
     bench.device.takes = wide
@@ -191,7 +225,7 @@ async def test_another_adapter_is_timed_anew(start):
 DAMAGED = ["{", "[]", '{"adapter": 1}', "rubbish"]
 
 
-@pytest.mark.parametrize("kept", [*DAMAGED, "constants", "before", "choices"])
+@pytest.mark.parametrize("kept", [*DAMAGED, "constants", "before", "nan", "choices"])
 async def test_a_damaged_note_means_the_rules_and_another_test_next_time(start, kept):
     started, bench = start
     bench.device.takes = wide
@@ -201,6 +235,8 @@ async def test_a_damaged_note_means_the_rules_and_another_test_next_time(start, 
         note["facts"]["choices"][0]["variant"]["constants"]["LANES"] = 1 << 20
     elif kept == "before":
         del note["facts"]["choices"][0]["before"]
+    elif kept == "nan":
+        note["facts"]["choices"][0]["after"] = float("nan")
     elif kept == "choices":
         note["facts"]["choices"] = 7
     bench.shelf.texts[choosing.KEY] = kept if kept in DAMAGED else json.dumps(note)

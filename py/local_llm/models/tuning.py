@@ -177,8 +177,9 @@ async def _race(watch: _Watch, variants: Sequence[Variant], lines: list[list[Cal
     if each <= INSTANT:
         return Outcome(variants[0])
     if each > LONGEST:
-        lines = [line[: max(1, int(len(line) * LONGEST / each))] for line in lines]
-        each = min(each, LONGEST)
+        fewer = max(1, int(len(lines[0]) * LONGEST / each))
+        each *= fewer / len(lines[0])
+        lines = [line[:fewer] for line in lines]
     recorded = [watch.record(line) for line in lines]
     known: dict[int, float] = {}
     order = list(range(len(variants)))
