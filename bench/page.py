@@ -35,11 +35,11 @@ class Run:
     query: Mapping[str, float | str]
 
 
-def suite(name: str, software: bool) -> list[Run]:
+def suite(name: str, software: bool, cache_bits: int = 16) -> list[Run]:
     """The runs of a suite; a CPU adapter gets short ones."""
     prompt, new, runs = (48, 24, 2) if software else (512, 192, 3)
     sampled = {"temperature": 0.8, "topk": 40, "topp": 0.95}
-    usual = {"prompt": prompt, "new": new, "runs": runs, "profile": 0}
+    usual = {"prompt": prompt, "new": new, "runs": runs, "profile": 0, "cachebits": cache_bits}
     match name:
         case "decode":
             positions = [] if software else [100, 1000, 2000, 3800]
@@ -171,12 +171,14 @@ def main() -> None:
     p.add_argument("--suite", choices=SUITES, default="decode")
     p.add_argument("--model", type=Path, required=True, help="a GGUF file")
     p.add_argument("--adapter", choices=ADAPTERS)
+    p.add_argument("--cache-bits", type=int, choices=(16, 8), default=16, help="of each key and value")
     p.add_argument("--out", type=Path, default=CACHE / "bench", help="folder for the JSON and the table")
     arguments = p.parse_args()
     software = arguments.adapter == "swiftshader" or not has_gpu()
     spec = Spec(str(ROOT / "dist"), str(arguments.model), os.environ["CHROMIUM"], arguments.adapter)
     with serving(Path(spec.dist), {arguments.model.name: arguments.model}) as base, open_page(spec) as page:
-        results = dict(measure(page, base, arguments.model, suite(arguments.suite, software)))
+        runs = suite(arguments.suite, software, arguments.cache_bits)
+        results = dict(measure(page, base, arguments.model, runs))
         browser = page.context.browser.version
     adapter = next(iter(results.values()))["measured"]["adapter"]
     heading = f"{arguments.suite}: {arguments.model.name}, {adapter}, Chromium {browser}, commit {commit()}"
@@ -190,6 +192,7 @@ def main() -> None:
         "model": arguments.model.name,
         "model_bytes": arguments.model.stat().st_size,
         "suite": arguments.suite,
+        "cache_bits": arguments.cache_bits,
         "results": results,
     }
     keep(arguments.out / f"{arguments.suite}-{now:%Y%m%d-%H%M%S}", facts, text)

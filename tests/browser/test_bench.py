@@ -22,11 +22,12 @@ addEventListener('local-llm:token', () => {
 def test_speed_and_the_main_threads_burden_are_reported(blank, server, tmp_path):
     serve_models(server, tmp_path)
     blank.add_init_script(BUSY)  # one long task in each generation
-    blank.goto(f"{server.url}bench.html?model=tiny/tiny.gguf&prompt=20&new=60&runs=2&prefix=40")
+    blank.goto(f"{server.url}bench.html?model=tiny/tiny.gguf&prompt=20&new=60&runs=2&prefix=40&cachebits=8&context=200")
     blank.wait_for_function("() => document.querySelector('#result').textContent", timeout=120_000)
     result = json.loads(blank.locator("#result").text_content() or "")
     assert "error" not in result, result
     assert [run["completionTokens"] for run in result["measured"]["runs"]] == [60, 60]
+    assert (result["measured"]["cacheBits"], result["measured"]["contextSize"]) == (8, 200)
     thread = result["main_thread"]
     assert thread["generations"] == 2
     assert 0.24 <= thread["seconds"] < 60

@@ -54,6 +54,7 @@ async def measure(llm: LocalLLM, suite: Suite) -> dict[str, Any]:
         "features": info["features"],
         "limits": {name: info[name] for name in ("max_binding_bytes", "max_buffer_bytes")},
         "context_size": info["context_size"],
+        "cache_bits": info["cache_bits"],
         "gpu_bytes": info["gpu_bytes"],
         "prompt_tokens": suite.prompt_tokens,
         "new_tokens": suite.new_tokens,
