@@ -47,7 +47,9 @@ await llm.close()
 gc.collect()
 ["".join(pieces), chunk.text, held, llm.status()["gpu_bytes"], *tracemalloc.get_traced_memory()]
 """
-    pieces, text, held, left, stayed, most = page.evaluate("async (code) => (await pyodide.runPythonAsync(code)).toJs()", code)
+    pieces, text, held, left, stayed, most = page.evaluate(
+        "async (code) => (await pyodide.runPythonAsync(code)).toJs()", code
+    )
     assert pieces == text != ""
     assert held > 98 << 20
     assert left == 0

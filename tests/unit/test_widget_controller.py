@@ -19,13 +19,15 @@ class Service:
         self.events = Events()
         self.state: dict = {}
         self.done: list = []
+        self.listed = 0  # times that the list of models was asked for
         self.on = self.events.on
 
     def status(self):
         return dict(self.state)
 
     def available_models(self):
-        return []
+        self.listed += 1
+        return [{"id": f"{self.listed}"}]
 
     @property
     def listeners(self) -> int:
@@ -126,6 +128,16 @@ def test_progress_is_thinned_to_ten_a_second(service, timers, controller):
         timers.now += 0.01
         service.events.emit("progress", progress=0.1)
     assert 9 <= len(seen) - 1 <= 11
+
+
+def test_progress_does_not_ask_for_the_list_of_models(service, timers, controller):
+    seen = []
+    controller.attach(seen.append)
+    service.state = {"progress": 0.5}
+    service.events.emit("progress", progress=0.5)
+    assert (service.listed, seen[-1].progress, seen[-1].models) == (1, 0.5, seen[0].models)
+    service.events.emit("storage-changed", models=1, kept_bytes=1)
+    assert [row.id for row in seen[-1].models] == ["2"]
 
 
 def test_many_views_share_listeners_and_timer(service, timers, controller):

@@ -162,6 +162,12 @@ def test_an_error_comes_with_its_remedy():
     assert [button.attributes["data-action"] for button in find_all(view, part="button")] == ["retry", "load-model"]
 
 
+def test_a_line_that_did_not_change_is_the_same_tree():
+    for row in ROWS:
+        assert View().row(row, LOADING) is View().row(replace(row), replace(LOADING, progress=0.9))
+    assert View().row(ROWS[0], LOADING) != View().row(ROWS[0], READY)
+
+
 def test_a_load_without_room_offers_what_would_give_way():
     giving = (Giving("https://x/a", "<Alpha>", 98_000_000), Giving("b", "Beta", 2_000))
     assert find_all(View().render(FAILED), data_action="make-room") == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from local_llm.widget.snapshot import Snapshot, read_snapshot
@@ -48,6 +49,7 @@ class Controller:
         self._interval: float | None = None
         self._stop_timer: Off | None = None
         self._progress_at = float("-inf")
+        self._shown: Snapshot | None = None
 
     def snapshot(self) -> Snapshot:
         """The service as it is at this moment."""
@@ -59,7 +61,7 @@ class Controller:
         self._views[key] = view
         if not self._offs:
             self._offs = [self._service.on(name, self._hearer(name)) for name in EVENTS]
-        snapshot = self.snapshot()
+        self._shown = snapshot = self.snapshot()
         self._show(view, snapshot)
         self._retime(snapshot)
 
@@ -71,7 +73,10 @@ class Controller:
 
     def refresh(self) -> None:
         """Show the present state in every view."""
-        snapshot = self.snapshot()
+        self._refresh(self.snapshot())
+
+    def _refresh(self, snapshot: Snapshot) -> None:
+        self._shown = snapshot
         for view in tuple(self._views.values()):
             self._show(view, snapshot)
         self._retime(snapshot)
@@ -87,7 +92,10 @@ class Controller:
     def _progressed(self, detail: Mapping[str, Any]) -> None:
         if self._clock() - self._progress_at >= PROGRESS_SECONDS:
             self._progress_at = self._clock()
-            self.refresh()
+            if self._shown is None:
+                self.refresh()
+            else:  # the list of models is long, and a download does not change it
+                self._refresh(replace(read_snapshot(self._service.status()), models=self._shown.models))
 
     def _show(self, view: Callable[[Snapshot], None], snapshot: Snapshot) -> None:
         try:
@@ -110,7 +118,7 @@ class Controller:
         for off in self._offs:
             off()
         self._offs = []
-        self._interval = None
+        self._interval = self._shown = None
         if self._stop_timer is not None:
             self._stop_timer()
             self._stop_timer = None

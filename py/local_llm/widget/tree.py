@@ -112,6 +112,8 @@ def _identity(item: El | str) -> tuple[str, str, str | None]:
 
 
 def _patch_children(document: Any, mounted: Mounted, items: Sequence[El | str]) -> list[Mounted]:
+    if [_identity(child.item) for child in mounted.children] == [_identity(item) for item in items]:
+        return [_update(document, child, item) for child, item in zip(mounted.children, items, strict=True)]
     kept: dict[tuple[str, str, str | None], list[Mounted]] = {}
     for child in mounted.children:
         kept.setdefault(_identity(child.item), []).append(child)

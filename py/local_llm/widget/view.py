@@ -7,6 +7,7 @@ is what the widget acts on. Colours and sizes are widget.css's business; nothing
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from local_llm.widget.amounts import bytes_text, duration, percent, speed
 from local_llm.widget.snapshot import Giving, ModelRow, Snapshot
@@ -176,26 +177,10 @@ class View:
         return h("details", summary, lists, _import_button() if keeps else None, part="models")
 
     def row(self, row: ModelRow, snapshot: Snapshot) -> El:
-        """One line of the model list."""
+        """One line of the model list: the same tree for the same line, so that there is nothing to patch."""
         here = row.id == snapshot.model
         state = "Loaded" if here and snapshot.ready else "Loading" if here and snapshot.loading else ""
-        place, room = "on this device" if row.cached else "", "too large for the GPU" if row.fits is False else ""
-        facts = " · ".join(filter(None, (_size(row), row.quantization, place, room, row.licence, row.reason)))
-        button = h(
-            "button",
-            state or ("Switch" if snapshot.ready else "Load"),
-            type="button",
-            data_action="switch-model",
-            data_model=row.id,
-            part="model-button",
-            class_="llm-button",
-            aria_label=f"{state or ('Switch to' if snapshot.ready else 'Load')} {row.name} {row.quantization}".rstrip(),
-            disabled=bool(state) or snapshot.loading or not row.supported,
-        )
-        name = h("div", h("span", row.name), h("span", facts, class_="llm-quiet"))
-        return h(
-            "li", name, button, _kept_buttons(row, bool(state)), key=row.id, aria_current="true" if state else None
-        )
+        return _line(row, state, snapshot.ready, snapshot.loading)
 
     def announcement(self, snapshot: Snapshot) -> El | None:
         """What a screen reader hears; it changes rarely, so that nobody is talked over."""
@@ -228,6 +213,26 @@ def _room_offer(giving: Sequence[Giving]) -> list[El]:
         aria_label=f"Delete {names}, then load",
     )
     return [h("p", f"There is room without what was used longest ago: {names}."), button]
+
+
+@lru_cache(maxsize=512)
+def _line(row: ModelRow, state: str, ready: bool, loading: bool) -> El:
+    """state: "Loaded", "Loading" or ""; ready, loading: whether any model is."""
+    place, room = "on this device" if row.cached else "", "too large for the GPU" if row.fits is False else ""
+    facts = " · ".join(filter(None, (_size(row), row.quantization, place, room, row.licence, row.reason)))
+    button = h(
+        "button",
+        state or ("Switch" if ready else "Load"),
+        type="button",
+        data_action="switch-model",
+        data_model=row.id,
+        part="model-button",
+        class_="llm-button",
+        aria_label=f"{state or ('Switch to' if ready else 'Load')} {row.name} {row.quantization}".rstrip(),
+        disabled=bool(state) or loading or not row.supported,
+    )
+    name = h("div", h("span", row.name), h("span", facts, class_="llm-quiet"))
+    return h("li", name, button, _kept_buttons(row, bool(state)), key=row.id, aria_current="true" if state else None)
 
 
 def _import_button() -> El:
