@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from local_llm.ops.few import matvec_few, matvec_few_glu
 from local_llm.ops.linear import matvec, matvec_glu
 from local_llm.ops.variants import candidates, shape_of
+from tests.kernels.test_int8 import gains, rounding
 from tests.kernels.workbench import workbench
 from tests.reference import quant, tolerance
 from tests.reference.linear import linear
+from tests.reference.rounding import whole_numbers
 
 EPS = 1e-5
 TOKENS = 3
@@ -33,11 +36,16 @@ def each_of(b, weight, kernel):
         yield variant, replace(b.shared, choices={shape: variant})
 
 
-async def test_matvec(device):
+@pytest.mark.parametrize(("format", "int8"), [("q8_0", False), ("q4_0", True)])
+async def test_matvec(device, format, int8):
     rows, cols = 21, 2304
-    with workbench(device, software=False) as b:
-        weight, matrix, x = await given(b, "q8_0", rows, cols)
+    rng = np.random.default_rng(cols)
+    with workbench(device, software=False) as plain_bench:
+        b = rounding(plain_bench) if int8 else plain_bench
+        weight, matrix, x = await given(b, format, rows, cols)
         gain, bias = np.linspace(0.5, 1.5, cols, dtype=np.float32), np.linspace(-1, 1, rows, dtype=np.float32)
+        if int8:  # what rounding leaves as it is
+            x, gain = whole_numbers(rng, TOKENS, cols), gains(rng, cols)
         options = {"norm": b.buffer(gain), "eps": EPS, "bias": b.buffer(bias)}
         expected = linear(matrix, x, norm=gain, eps=EPS) + bias
         b.set_count(TOKENS)
@@ -47,6 +55,7 @@ async def test_matvec(device):
             for token in x:
                 one = b.nans(rows)
                 calls = matvec(s, weight, b.buffer(token), one, **options)
+                assert variant.int8 == int8
                 assert dict(calls[0].kernel.constants).items() >= variant.constants.items()
                 await b.run(calls)
                 plain.append(await b.read(one, rows))
