@@ -93,7 +93,7 @@ async def run(args: argparse.Namespace) -> None:
     memory = Memory(device)
     gguf = await read_gguf(blobs := await open_blobs(args.model))
     family = family_of(gguf.name, gguf.metadata.get("general.architecture"))
-    model = await load(family, gguf, blobs, memory, 8192, lambda done, total: None)
+    model = await load(family, gguf, blobs, memory, 8192, lambda done, total: None, args.cache_bits)
     print(device.caps.adapter, gguf.name)
     for position in args.positions:
         await report(device, model, position)
@@ -103,6 +103,7 @@ def main() -> None:
     p = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     p.add_argument("model")
     p.add_argument("--positions", type=int, nargs="+", default=[100, 500, 4000])
+    p.add_argument("--cache-bits", type=int, choices=(16, 8), default=16)
     asyncio.run(run(p.parse_args()))
 
 

@@ -66,7 +66,8 @@ async def run(args: argparse.Namespace) -> None:
     gguf = await read_gguf(blobs)
     family = family_of(gguf.name, gguf.metadata.get("general.architecture"))
     before = time.perf_counter()
-    model = await load(family, gguf, blobs, memory, args.context_size, lambda done, total: None)
+    bits = args.cache_bits
+    model = await load(family, gguf, blobs, memory, args.context_size, lambda done, total: None, bits)
     print(f"{device.caps.adapter}: {gguf.name} loaded in {time.perf_counter() - before:.2f} s, {memory.nbytes:,} bytes")
     for tokens in args.tokens:
         await profile(device, model, tokens, args.position, args.times)
@@ -79,6 +80,7 @@ def main() -> None:
     p.add_argument("--position", type=int, default=500)
     p.add_argument("--times", type=int, default=100)
     p.add_argument("--context-size", type=int, default=4096)
+    p.add_argument("--cache-bits", type=int, choices=(16, 8), default=16)
     asyncio.run(run(p.parse_args()))
 
 
