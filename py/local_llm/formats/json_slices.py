@@ -46,10 +46,10 @@ def end_of(raw: bytes, start: int) -> int:
     return _cut(raw, start, first=True)[0]
 
 
-def slices(raw: bytes, start: int) -> tuple[list[tuple[int, int]], int]:
+def slices(raw: bytes, start: int) -> Generator[bytes, None, tuple[list[tuple[int, int]], int]]:
     """Stretches of whole elements, without the commas between them, of the list or object that begins at `start`.
 
-    The second result is where it ends. Raises ValueError.
+    Gives b"" now and then, so that others can have a turn. Returns them, and where it ends. Raises ValueError.
     """
     at = _opened(raw, start, b"[{")
     found: list[tuple[int, int]] = []
@@ -62,6 +62,7 @@ def slices(raw: bytes, start: int) -> tuple[list[tuple[int, int]], int]:
         at = stop + 1
         if ended:
             return found, at
+        yield b""
 
 
 def _opened(raw: bytes, start: int, brackets: bytes) -> int:

@@ -20,7 +20,7 @@ from local_llm.formats.strings import Strings
 from local_llm.text.gguf_vocabulary import model_of, read_flag, read_scores, read_texts, read_vocabulary, wrong
 from local_llm.text.merges import checked_merges, scored_merges
 from local_llm.text.pretokenizers import byte_level
-from local_llm.text.table import Hasher, Known, Span, batches, first_of_equal, packed, rows, stretches
+from local_llm.text.table import Hasher, Known, Span, batches, first_of_equal, packed, rows, stretches, twice
 from local_llm.text.vocabulary import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, Vocabulary
 
 MOST = 32 << 20  # bytes of a tokenizer.json as it is made here
@@ -56,7 +56,9 @@ def tokenizer_parts(
     tokens = packed(vocabulary.tokens)
     yield b""
     hasher = Hasher()
-    words = _Words(name, metadata, vocabulary, tokens, hasher, hasher.all(tokens))
+    hashes = hasher.all(tokens)
+    yield b""
+    words = _Words(name, metadata, vocabulary, tokens, hasher, hashes, twice(hashes))
     yield b""
     yield from limited(name, _MAKERS.get(model, _sentence_piece)(words))
 
@@ -148,7 +150,7 @@ def _spelled(vocabulary: Vocabulary, token: int) -> str:
 
 @dataclass(frozen=True)
 class _Words:
-    """A vocabulary with what finds its texts. hashes: uint64 [V]."""
+    """A vocabulary with what finds its texts. hashes: uint64 [V]; doubtful: those of texts that are there twice."""
 
     name: str
     metadata: Mapping[str, Any]
@@ -156,10 +158,15 @@ class _Words:
     tokens: Strings
     hasher: Hasher
     hashes: np.ndarray
+    doubtful: Known
 
     def of(self, *kinds: int) -> np.ndarray:
         """Ids of these kinds; of equal texts the first."""
-        return first_of_equal(self.hashes, self.vocabulary.ids_of(*kinds))
+        return self.firsts(self.vocabulary.ids_of(*kinds))
+
+    def firsts(self, *ids: np.ndarray) -> np.ndarray:
+        """All these ids; of equal texts the first."""
+        return first_of_equal(self.hashes, np.concatenate(ids), self.doubtful)
 
     def merges(self, known: np.ndarray) -> Iterator[bytes]:
         """The file's own, of the tokens `known`."""
@@ -171,7 +178,7 @@ class _Words:
 def _byte_level(words: _Words) -> Iterator[bytes]:
     vocabulary = words.vocabulary
     pre = byte_level(str(words.metadata.get("tokenizer.ggml.pre", "default")))
-    every = first_of_equal(words.hashes, np.arange(len(words.hashes)))
+    every = words.firsts(np.arange(len(words.hashes)))
     hidden = Known(words.hashes[vocabulary.ids_of(CONTROL, UNKNOWN, UNUSED)])
     known = every[~hidden.has(words.hashes[every])]
     added = (added_token(token, vocabulary.tokens[token]) for token in vocabulary.of_types(USER_DEFINED))
@@ -188,7 +195,7 @@ def _sentence_piece(words: _Words) -> Iterator[bytes]:
         merges = words.merges(np.concatenate([merging, words.of(USER_DEFINED)]))
     else:
         scores = read_scores(words.name, metadata, len(vocabulary.tokens))
-        merges = scored_merges(words.tokens, merging, words.hasher, scores, words.name)
+        merges = scored_merges(words.tokens, merging, words.hashes, words.hasher, scores, words.name)
     defined = {_spelled(vocabulary, token): token for token in vocabulary.of_types(USER_DEFINED)}
     unknown = words.of(UNKNOWN)
     rules = [*_SINGLE_SPACES] if metadata.get("tokenizer.ggml.remove_extra_whitespaces") is True else []
@@ -200,7 +207,7 @@ def _sentence_piece(words: _Words) -> Iterator[bytes]:
     name = vocabulary.tokens[int(unknown[0])] if len(unknown) else None
     model = bpe(unk_token=name, fuse_unk=True, byte_fallback=True)
     # Of equal texts the id of the last kind counts.
-    every = first_of_equal(words.hashes, np.concatenate([unknown, words.of(BYTE), merging]))
+    every = words.firsts(unknown, words.of(BYTE), merging)
     apart = Strings.of(defined)
     rest = every[~Known(words.hasher.all(apart)).has(words.hashes[every])]
     own = vocab_rows(apart, np.arange(len(apart)), np.array(list(defined.values()), np.intp))
@@ -256,7 +263,7 @@ def _word_piece(words: _Words) -> Iterator[bytes]:
         "max_input_chars_per_word": 100,
     }
     top = head((), normalizer, {"type": "BertPreTokenizer"}, {"type": "WordPiece", "prefix": "##", "cleanup": True})
-    every = first_of_equal(words.hashes, np.concatenate([unknown, known]))
+    every = words.firsts(unknown, known)
     return assemble(top, model, vocab_rows(tokens, every), None)
 
 

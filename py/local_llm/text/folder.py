@@ -77,8 +77,7 @@ def read_folder(name: str, files: TokenizerFiles) -> tuple[Vocabulary, bytes]:
 def folder_parts(name: str, files: TokenizerFiles) -> Generator[bytes, None, Vocabulary]:
     """That tokenizer.json in parts, some of them empty, each made in some milliseconds; returns the vocabulary."""
     try:
-        file = read_places(name, files.tokenizer)
-        yield b""
+        file = yield from read_places(name, files.tokenizer)
         return (yield from limited(name, _read(name, file, files)))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError) as error:
         raise CorruptModel(

@@ -45,12 +45,14 @@ def checked_merges(merges: Strings, hasher: Hasher, known: Known, hidden: Known,
         yield rows(len(kept), b',"', Span.of(part, kept), b'"')
 
 
-def scored_merges(tokens: Strings, ids: np.ndarray, hasher: Hasher, scores: np.ndarray, name: str) -> Iterator[bytes]:
+def scored_merges(
+    tokens: Strings, ids: np.ndarray, hashes: np.ndarray, hasher: Hasher, scores: np.ndarray, name: str
+) -> Iterator[bytes]:
     """`,"left right"` in order of rank, as JSON. ids: the tokens that merge, no two alike; scores: float [V].
 
-    tokens: packed. SentencePiece joins the pair whose whole has the best score, so every way to cut a token in two is
-    a merge of that token's rank; of equal scores the longer left part goes first, as Hugging Face's own conversion has
-    it. Raises UnsupportedModel for more than MOST.
+    tokens: packed; hashes: theirs. SentencePiece joins the pair whose whole has the best score, so every way to cut a
+    token in two is a merge of that token's rank; of equal scores the longer left part goes first, as Hugging Face's
+    own conversion has it. Raises UnsupportedModel for more than MOST.
     """
     merging = np.zeros(len(tokens), bool)
     merging[ids] = True
@@ -58,7 +60,7 @@ def scored_merges(tokens: Strings, ids: np.ndarray, hasher: Hasher, scores: np.n
     ids = np.flatnonzero(merging)
     if not len(ids):
         return
-    known = Known(hasher.all(tokens)[ids])
+    known = Known(hashes[ids])
     yield b""
     ranks = np.zeros(len(tokens), np.int64)
     ranks[ids] = np.unique(-scores[ids], return_inverse=True)[1]

@@ -15,7 +15,7 @@ import numpy as np
 from local_llm.formats.strings import Strings
 
 LONGEST = 1 << 16  # bytes of one text
-_BATCH_BYTES = 1 << 17
+_BATCH_BYTES = 1 << 16
 _BATCH = 1 << 13  # texts
 _LOOKS = 6  # at hashes that begin alike
 _BASE = 0x9E3779B97F4A7C15  # any large odd number
@@ -73,7 +73,7 @@ class Hasher:
     """
 
     def __init__(self) -> None:
-        size = _BATCH_BYTES + LONGEST + 1
+        size = max(_BATCH_BYTES, LONGEST) + 1
         self.powers = _powers(_BASE, size)
         self._inverse = _powers(pow(_BASE, -1, 1 << 64), size)
 
@@ -133,10 +133,17 @@ class Known:
         return (values >> self._drop).astype(np.intp)
 
 
-def first_of_equal(hashes: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """ids, but of those whose texts are equal only the one that comes first; ascending places."""
-    _, places = np.unique(hashes[ids], return_index=True)
-    return ids[np.sort(places)]
+def twice(hashes: np.ndarray) -> Known:
+    """Those that are there more than once."""
+    ordered = np.sort(hashes)
+    return Known(ordered[1:][ordered[1:] == ordered[:-1]])
+
+
+def first_of_equal(hashes: np.ndarray, ids: np.ndarray, doubtful: Known) -> np.ndarray:
+    """ids, but of those whose texts are equal only the one that comes first. doubtful: of hashes, see `twice`."""
+    places = np.flatnonzero(doubtful.has(hashes[ids]))
+    first = np.unique(hashes[ids[places]], return_index=True)[1]
+    return np.delete(ids, np.delete(places, first))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -35,47 +36,49 @@ class TokenizerFile:
     merges: Slices | None
 
 
-def read_places(name: str, raw: bytes) -> TokenizerFile:
-    """Raises ValueError, and CorruptModel for a rest of too many values."""
-    whole, model, large = _members(raw, len(raw) - len(raw.lstrip()))
-    every = [*whole.values(), *model.values()]
+def read_places(name: str, raw: bytes) -> Generator[bytes, None, TokenizerFile]:
+    """Gives b"" now and then. Raises ValueError, and CorruptModel for a rest of too many values."""
+    places = _Places({}, {}, {})
+    yield from _walk(raw, len(raw) - len(raw.lstrip()), places, inner=False)
+    every = [*places.whole.values(), *places.model.values()]
     if sum(stop - start for start, stop in every) > LARGEST:
         raise ValueError(f"more than {LARGEST} bytes beside vocabulary and merges")
     check_size(name, b" ".join(raw[start:stop] for start, stop in every))
-    rest, inner = ({key: json.loads(raw[a:b]) for key, (a, b) in found.items()} for found in (whole, model))
-    start, vocab = large["vocab"]
-    merges = large.get("merges")
-    return TokenizerFile(raw, {**rest, "model": inner}, raw[start : start + 1] == b"[", vocab, merges and merges[1])
+    rest = {key: json.loads(raw[start:stop]) for key, (start, stop) in places.whole.items()}
+    rest["model"] = {key: json.loads(raw[start:stop]) for key, (start, stop) in places.model.items()}
+    start, vocab = places.large["vocab"]
+    merges = places.large["merges"][1] if "merges" in places.large else None
+    return TokenizerFile(raw, rest, raw[start : start + 1] == b"[", vocab, merges)
 
 
-def _members(raw: bytes, start: int) -> tuple[dict[str, tuple[int, int]], dict[str, tuple[int, int]], dict[str, Any]]:
-    """The places of all members but `model`, of those of `model`, and of its two large ones."""
-    whole: dict[str, tuple[int, int]] = {}
-    model: dict[str, tuple[int, int]] = {}
-    large: dict[str, Any] = {}
+@dataclass(frozen=True)
+class _Places:
+    """The places of all members but `model`, of those of `model`, and of its two large ones: beginning and slices."""
 
-    def walk(at: int, found: dict[str, tuple[int, int]], inner: bool) -> int:
-        steps = members(raw, at)
-        stop = at + 1
-        try:
-            key, at = next(steps)
-            while True:
-                if key == "model" and not inner:
-                    model.clear()
-                    large.clear()
-                    stop = walk(at, model, True)
-                elif inner and key in ("vocab", "merges"):
-                    places, stop = slices(raw, at)
-                    large[key] = (at, places)
-                else:
-                    stop = end_of(raw, at)
-                    found[key] = (at, stop)
-                key, at = steps.send(stop)
-        except StopIteration as ended:
-            return ended.value
+    whole: dict[str, tuple[int, int]]
+    model: dict[str, tuple[int, int]]
+    large: dict[str, tuple[int, Slices]]
 
-    walk(start, whole, False)
-    return whole, model, large
+
+def _walk(raw: bytes, start: int, places: _Places, *, inner: bool) -> Generator[bytes, None, int]:
+    """Finds the places in the object at `start`; returns where it ends. inner: that is `model`."""
+    steps = members(raw, start)
+    try:
+        key, at = next(steps)
+        while True:
+            if key == "model" and not inner:
+                places.model.clear()
+                places.large.clear()
+                stop = yield from _walk(raw, at, places, inner=True)
+            elif inner and key in ("vocab", "merges"):
+                found, stop = yield from slices(raw, at)
+                places.large[key] = (at, found)
+            else:
+                stop = end_of(raw, at)
+                (places.model if inner else places.whole)[key] = (at, stop)
+            key, at = steps.send(stop)
+    except StopIteration as ended:
+        return ended.value
 
 
 @dataclass(frozen=True)
@@ -169,10 +172,11 @@ def merge_rows(file: TokenizerFile, hidden: set[str]) -> Iterator[bytes]:
     """`,merge` as JSON, without those that have or make a hidden token. Raises ValueError, TypeError."""
     for start, stop in file.merges or ():
         found: list[Any] = json.loads(b"[" + file.raw[start:stop] + b"]")
-        pairs = [merge.split(" ", 1) if isinstance(merge, str) else merge for merge in found]
-        if not set(map(len, pairs)) <= {2}:
+        written = set(map(type, found)) == {str}
+        pairs = [merge.split(" ", 1) for merge in found] if written else found
+        if not set(map(type, pairs)) <= {list} or not set(map(len, pairs)) <= {2}:
             raise ValueError("a merge is no pair")
-        if not (hidden.isdisjoint(map("".join, pairs)) and all(map(hidden.isdisjoint, pairs))):
+        if not (hidden.isdisjoint(map("".join, pairs)) and hidden.isdisjoint(chain.from_iterable(pairs))):
             kept = zip(found, pairs, strict=True)
             found = [merge for merge, pair in kept if hidden.isdisjoint((*pair, "".join(pair)))]
         made = json.dumps(found, ensure_ascii=False, separators=(",", ":"))[1:-1]
