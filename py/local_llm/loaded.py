@@ -121,7 +121,7 @@ async def build(host: Host, opened: Opened, memory: Memory, origin: Origin, say:
     held = replace(origin, context_size=model.context)  # on another device it shall be the same model
     loaded = Loaded(name, memory, model, engine, dialogue, blobs.size, storage_of(checkpoint), held)
     left = tuple(name for name in wrong if name in ONLY)
-    return replace(loaded, replaced=replaced, wrong=left, tuning=None if replaced else tuning)
+    return replace(loaded, replaced=replaced, wrong=left, tuning=None if _with_plain(wrong) else tuning)
 
 
 def _with_plain(wrong: Sequence[str]) -> tuple[str, ...]:

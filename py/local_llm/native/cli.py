@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from local_llm.choosing import MODES as TUNE_MODES
 from local_llm.entry import default_host
 from local_llm.errors import InvalidRequest, LocalLLMError
 from local_llm.loaded import INT8_MODES, Loading
@@ -30,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--context-size", type=int)
     p.add_argument("--cache-bits", type=int, metavar="BITS", help="16 or 8, for each key and value in the cache")
     p.add_argument("--int8", choices=INT8_MODES, default="auto", help="whether inputs may be rounded to bytes")
+    p.add_argument("--tune", choices=TUNE_MODES, default="auto", help="whether kernels' variants are timed once")
     p.add_argument("--ids", metavar="FILE.json", help="a JSON list of token ids")
     p.add_argument("--logits", metavar="OUT.npy", help="write the logits of --ids, float32 [T, V]")
     return p
@@ -37,8 +39,8 @@ def parser() -> argparse.ArgumentParser:
 
 async def run(args: argparse.Namespace) -> None:
     llm = LocalLLM(default_host())
-    options: Loading = {"context_size": args.context_size, "quantize": args.quantize}
-    await llm.init(args.model, cache_bits=args.cache_bits, int8=args.int8, **options)
+    asked = ("context_size", "quantize", "cache_bits", "int8", "tune")
+    await llm.init(args.model, **Loading(**{name: getattr(args, name) for name in asked}))
     try:
         if args.ids:
             np.save(args.logits, await llm.logits(_read_ids(Path(args.ids))))
