@@ -27,7 +27,8 @@ def named(variant: Variant) -> str:
 
 
 def show(shape: Shape, calls: int, outcome: Outcome) -> None:
-    print(f"{shape.kernel} {shape.format} [{shape.rows}, {shape.cols}], {calls} a step")
+    rounded = ", inputs rounded" if shape.int8 else ""
+    print(f"{shape.kernel} {shape.format} [{shape.rows}, {shape.cols}]{rounded}, {calls} a step")
     if not outcome.table:
         print("   not timed")
     for variant, seconds in outcome.table:
