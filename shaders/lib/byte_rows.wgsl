@@ -98,8 +98,11 @@ fn products(t: u32, at: u32, rows: Four) -> vec4<f32> {
 // Row i of a team starts at block starts[i]; for token + t its sum is total(t, i * TEAMS + team) afterwards.
 fn sum_rows(starts: vec4<u32>, token: u32, count: u32, local: u32) {
   let lane = local % LANES;
-  var sums: array<vec4<f32>, 4>;
-  var own: vec4<f32>;
+  var a = vec4<f32>(); // one vector a token, written out: arrays would leave the registers
+  var b = vec4<f32>();
+  var c = vec4<f32>();
+  var d = vec4<f32>();
+  var own = vec4<f32>();
   for (var first = 0u; first < params.blocks; first += SPAN) {
     // Early, so that these loads wait together with the input's; what is past the end is multiplied by zeros.
     let near = fetch_rows(starts, min(first + lane, params.blocks - 1));
@@ -107,17 +110,36 @@ fn sum_rows(starts: vec4<u32>, token: u32, count: u32, local: u32) {
     if (first > 0) {
       workgroupBarrier();
     }
-    for (var t = 0u; t < TOKENS; t++) {
-      own[t] += stage(token + t, t, first, local);
+    own.x += stage(token, 0, first, local);
+    if (TOKENS > 1 && count > 1) {
+      own.y += stage(token + 1, 1, first, local);
     }
-    for (var t = 0u; t < TOKENS; t++) {
-      if (t < count) {
-        sums[t] += products(t, lane, near) + products(t, LANES + lane, far);
-      }
+    if (TOKENS > 2 && count > 2) {
+      own.z += stage(token + 2, 2, first, local);
+    }
+    if (TOKENS > 3 && count > 3) {
+      own.w += stage(token + 3, 3, first, local);
+    }
+    a += products(0, lane, near) + products(0, LANES + lane, far);
+    if (TOKENS > 1 && count > 1) {
+      b += products(1, lane, near) + products(1, LANES + lane, far);
+    }
+    if (TOKENS > 2 && count > 2) {
+      c += products(2, lane, near) + products(2, LANES + lane, far);
+    }
+    if (TOKENS > 3 && count > 3) {
+      d += products(3, lane, near) + products(3, LANES + lane, far);
     }
   }
-  for (var t = 0u; t < TOKENS; t++) {
-    put(t, sums[t], own[t], local);
+  put(0, a, own.x, local);
+  if (TOKENS > 1) {
+    put(1, b, own.y, local);
+  }
+  if (TOKENS > 2) {
+    put(2, c, own.z, local);
+  }
+  if (TOKENS > 3) {
+    put(3, d, own.w, local);
   }
   workgroupBarrier();
 }

@@ -100,9 +100,10 @@ def _matvec_rule(caps: Caps, shape: Shape) -> Variant:
     # ones need many lanes a row, best of all one for each block.
     blocks, rows, pairs = shape.blocks, shape.rows, shape.kernel == "matvec_glu"
     if shape.int8:  # many rows a workgroup, each of which rounds the whole input
-        lanes, teams, each = (
-            (16, 16, 4) if pairs else (64, 4, 4 if rows >= 4096 else 2) if blocks >= 256 else (32, 8, 2)
-        )
+        if pairs:
+            lanes, teams, each = 16, 8, 4
+        else:
+            lanes, teams, each = (64, 4, 4 if rows >= 4096 else 2) if blocks >= 256 else (32, 8, 2)
         return _teams(lanes, teams, each, int8=True)
     if blocks <= 48 and rows < 2 * MANY_ROWS:
         lanes, each = max(16, -(-blocks // 4) * 4), 4 if rows >= MANY_ROWS else 2 if rows >= 2048 or pairs else 1
