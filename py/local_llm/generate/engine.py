@@ -18,6 +18,7 @@ import numpy as np
 from local_llm.errors import ContextOverflow, InvalidRequest
 from local_llm.generate.decoding import RING, Decoding, Drafts, Pace
 from local_llm.generate.embedding import embed_ids
+from local_llm.generate.short_steps import LONGEST, short_steps_of
 from local_llm.generate.speculation import speculation_of
 from local_llm.generate.stats import Timing
 from local_llm.gpu.kernel import Call
@@ -25,7 +26,7 @@ from local_llm.gpu.memory import Memory
 from local_llm.gpu.plan import Compiler
 from local_llm.gpu.ports import Dispatch, Handle
 from local_llm.models.model import Model
-from local_llm.ops.attention import REACHES
+from local_llm.ops.attention import MOST_TOKENS, REACHES, reach_of
 from local_llm.ops.elementwise import last_row
 from local_llm.ops.sampling import SamplerBuffers, SamplingParams, allocate_sampler, pack_sampling, sample
 
@@ -90,6 +91,7 @@ class Engine:
             model.memory, model.shared.caps, vocab, RING, model.tokens, self._ring
         )
         self._speculation = speculation_of(model, self._sampler, self._compiler)
+        self._short = short_steps_of(model, self._compiler)
         self._plans: dict[object, list[Handle]] = {}
         self._steps: dict[tuple[int, int], list[Dispatch]] = {}
         self._counts = sorted({min(count, model.max_chunk) for count in (*COUNTS, model.max_chunk)})
@@ -196,7 +198,7 @@ class Engine:
 
     def _decode_plan(self, sampling: SamplingParams, end: int) -> Handle:
         """One step, for positions below `end`: attention is split by how many there are."""
-        reach = next((most for most in REACHES if end <= most), 0)
+        reach = reach_of(end)
         return self._recorded(
             ("decode", _kind(sampling), reach),
             lambda: [self._step(1, reach) + self._compiler.bind(self._tail_calls(sampling, count=1))],
@@ -227,10 +229,13 @@ class Engine:
         before: tuple[Awaitable[None], Chunk] | None = None  # waited for while the next chunk is at work
         while start < len(ids) and not self._stop:
             count = min(self._model.max_chunk, len(ids) - start)
+            if self._takes_short_steps(count):
+                count = min(count, MOST_TOKENS)
             last = start + count == len(ids)
             self._write_step(ids[start : start + count], start, request.seed)
             self._reach = max(self._reach, start + count)
-            if not await self._run_chunk(count, request.sampling if last else None):
+            pieces = self._prefill_plan(count, start + count)
+            if not await self._run_chunk(count, pieces, request.sampling if last else None):
                 break
             self._held += ids[start : start + count]
             start += count
@@ -246,14 +251,25 @@ class Engine:
         rings = [heads for heads in self._model.heads if heads.ring]
         return all(self._reach - ring.context <= max(0, position + 1 - ring.window) for ring in rings)
 
-    async def _run_chunk(self, count: int, sampling: SamplingParams | None) -> bool:
+    def _takes_short_steps(self, count: int) -> bool:
+        return self._short is not None and 1 < count <= LONGEST and self._short.ready()
+
+    def _prefill_plan(self, count: int, end: int) -> list[Handle]:
+        """A chunk's step. A plan serves all counts up to its own: prompts of any length find one recorded already."""
+        if self._short is not None and self._takes_short_steps(count):
+            reach, step = self._short.step(end)
+            return self._recorded(("short", reach), lambda: [step])
+        if count == 1 and not self._software:
+            reach = reach_of(end)
+            return self._recorded(("one", reach), lambda: [self._step(1, reach)])
+        most = count if count == 1 or self._software else next(most for most in self._counts if count <= most)
+        return self._recorded(("prefill", most, self._pieces), lambda: _cut(self._step(most), self._pieces))
+
+    async def _run_chunk(self, count: int, pieces: list[Handle], sampling: SamplingParams | None) -> bool:
         """Submit one chunk in several pieces, so that none holds the GPU for long and the page's frames get in between.
 
         False where it was interrupted before its end. On a slow adapter at most two pieces are queued.
         """
-        # A plan serves all counts up to its own: prompts of any length find one that is recorded already.
-        most = count if count == 1 or self._software else next(most for most in self._counts if count <= most)
-        pieces = self._recorded(("prefill", most, self._pieces), lambda: _cut(self._step(most), self._pieces))
         if sampling is not None:
             tail = partial(self._tail_calls, sampling, count)
             pieces = pieces + self._recorded(

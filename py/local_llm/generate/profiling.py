@@ -12,7 +12,7 @@ from local_llm.generate.engine import Engine
 from local_llm.gpu.kernel import Call
 from local_llm.gpu.ports import Dispatch, Stopwatch
 from local_llm.models.model import Model
-from local_llm.ops.attention import REACHES
+from local_llm.ops.attention import reach_of
 from local_llm.ops.sampling import SamplingParams
 from local_llm.ops.weight import packed_bytes
 
@@ -52,7 +52,7 @@ async def profile_step(engine: Engine, watch: Stopwatch, position: int) -> StepT
     model, compiler = engine._model, engine._compiler
     position = max(0, min(position, model.context - MOST_STEPS - 1))
     end = position + MOST_STEPS
-    reach = next((most for most in REACHES if end <= most), 0)
+    reach = reach_of(end)
     calls = engine._model_calls(1, 0 if model.shared.caps.software else reach)
     calls = calls + engine._tail_calls(SamplingParams(), 1)
     await compiler.prepare(calls)

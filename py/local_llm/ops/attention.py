@@ -158,6 +158,11 @@ def _in_one_launch(s: Shared, tokens: int, heads: Heads) -> bool:
     return tokens == 1 and not s.caps.software and heads.width % 8 == 0
 
 
+def reach_of(end: int) -> int:
+    """What of REACHES serves positions below `end`; 0, which serves all, past the last."""
+    return next((most for most in REACHES if end <= most), 0)
+
+
 def split(heads: Heads, reach: int) -> tuple[int, int]:
     """Parts of the positions for a step's attention, and lanes of a workgroup. reach: as of rope_attention."""
     reach = reach or heads.context

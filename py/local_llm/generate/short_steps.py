@@ -1,0 +1,65 @@
+"""Short prompts, and what is new of long ones, in steps of a few tokens.
+
+The kernels for many tokens take about as long for 16 as for 128: a GPU is not filled by less. Those for a few read all
+weights again for each eight tokens, and are done several times sooner. Knows neither sampling nor the cache's content.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from local_llm.errors import LocalLLMError
+from local_llm.gpu.kernel import Call
+from local_llm.gpu.plan import Compiler
+from local_llm.gpu.ports import Dispatch
+from local_llm.models.agreement import few_agree
+from local_llm.models.few import few_layers, few_possible
+from local_llm.models.model import Model
+from local_llm.ops.attention import MOST_TOKENS, REACHES, reach_of
+
+LONGEST = 4 * MOST_TOKENS  # tokens that are computed so; measured on an H200, see docs/log.md
+
+
+class ShortSteps:
+    """Steps of up to MOST_TOKENS tokens of one model, once they were tried on its adapter."""
+
+    def __init__(self, model: Model, compiler: Compiler) -> None:
+        self._model, self._compiler = model, compiler
+        self._agree: bool | None = None
+        self._preparing: asyncio.Task[None] | None = None
+        self._steps: dict[int, list[Dispatch]] = {}  # by reach
+
+    async def prepare(self) -> None:
+        """Compile, and try whether such steps leave what steps of one token leave."""
+        reaches = [0, *(reach for reach in REACHES if reach < self._model.context)]
+        calls = {reach: self._calls(reach) for reach in reaches}
+        await self._compiler.prepare([call for some in calls.values() for call in some])
+        self._agree = await few_agree(self._model, MOST_TOKENS)
+        self._steps = {reach: self._compiler.bind(some) for reach, some in calls.items()}
+
+    def ready(self) -> bool:
+        """Whether steps can be queued. Where not, they are prepared from now on."""
+        if self._agree is None and self._preparing is None:
+            self._preparing = asyncio.ensure_future(self._prepare_quietly())
+        return bool(self._agree) and bool(self._steps)
+
+    async def _prepare_quietly(self) -> None:
+        try:
+            await self.prepare()
+        except LocalLLMError:  # a lost device is told to those who wait for it
+            return
+        self._preparing = None
+
+    def step(self, end: int) -> tuple[int, list[Dispatch]]:
+        """One for tokens at positions below `end`, and the reach that it is for."""
+        reach = reach_of(end) if reach_of(end) in self._steps else 0
+        return reach, self._steps[reach]
+
+    def _calls(self, reach: int) -> list[Call]:
+        return few_layers(replace(self._model, reach=reach), MOST_TOKENS)
+
+
+def short_steps_of(model: Model, compiler: Compiler) -> ShortSteps | None:
+    """None where the model or the adapter has no kernels for it."""
+    return ShortSteps(model, compiler) if few_possible(model) else None
