@@ -11,10 +11,11 @@ from collections.abc import Callable
 from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from local_llm.errors import CorruptModel, DownloadFailed
 from local_llm.gpu.ports import Blobs, Device, Handle
+from local_llm.transfer import Identity, digest_of, total_of
 
 _PIECE = 4 << 20  # a multiple of 4
 _TIMEOUT_S = 60
@@ -60,7 +61,7 @@ class FileBlobs:
     ) -> None:
         for at in range(start, stop, _PIECE):
             piece = self._read(at, min(at + _PIECE, stop))
-            device.write(buffer, _padded(piece), at - start)
+            device.write(buffer, padded(piece), at - start)
             progress(len(piece))
 
     def _read(self, start: int, stop: int) -> bytes:
@@ -70,7 +71,7 @@ class FileBlobs:
         except OSError as error:
             raise DownloadFailed(f"Reading {self.name} failed: {error.strerror}.") from None
         if len(data) < stop - start:
-            raise _cut_short(self.name, start, stop, start + len(data))
+            raise cut_short(self.name, start, stop, start + len(data))
         return data
 
     def __del__(self) -> None:
@@ -80,14 +81,15 @@ class FileBlobs:
 class UrlBlobs:
     """See gpu.ports.Blobs; over a server that answers byte ranges, one request a range."""
 
-    def __init__(self, url: str, size: int) -> None:
+    def __init__(self, url: str, identity: Identity) -> None:
         self.name = url
-        self.size = size
+        self.size = identity.size
+        self.identity = identity
 
     async def read(self, start: int, stop: int) -> bytes:
         if start == stop:
             return b""
-        with _request(self.name, start, stop) as response:
+        with request(self.name, start, stop) as response:
             return self._exactly(response, start, stop)
 
     async def stream_into(
@@ -95,10 +97,10 @@ class UrlBlobs:
     ) -> None:
         if start == stop:
             return
-        with _request(self.name, start, stop) as response:
+        with request(self.name, start, stop) as response:
             for at in range(start, stop, _PIECE):
                 piece = self._exactly(response, at, min(at + _PIECE, stop))
-                device.write(buffer, _padded(piece), at - start)
+                device.write(buffer, padded(piece), at - start)
                 progress(len(piece))
 
     def _exactly(self, response: BinaryIO, start: int, stop: int) -> bytes:
@@ -109,19 +111,19 @@ class UrlBlobs:
         except (OSError, HTTPException) as error:
             raise DownloadFailed(f"Reading {self.name} failed: {error}.", remedy="Try again.") from None
         if len(data) < stop - start:
-            raise _cut_short(self.name, start, stop, start + len(data))
+            raise cut_short(self.name, start, stop, start + len(data))
         return bytes(data)
 
 
 def _open_url(url: str) -> Blobs:
-    response = _request(url, 0, 1)
+    response = request(url, 0, 1)
     if response.headers.get_content_type() == "text/html":
         response.close()
         raise DownloadFailed(f"{url} is an HTML page.", remedy="Give the address of the file itself.")
-    total = response.headers.get("Content-Range", "").rpartition("/")[2]
-    if response.status == 206 and total.isdigit():
+    identity = identity_of(response)
+    if response.status == 206 and identity.size:
         response.close()
-        return UrlBlobs(url, int(total))
+        return UrlBlobs(url, identity)
     # A server without ranges sends the whole file: keep it on disk for as long as it is used.
     file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 (FileBlobs closes it)
     try:
@@ -133,7 +135,16 @@ def _open_url(url: str) -> Blobs:
     return FileBlobs(url, file, file.tell())
 
 
-def _request(url: str, start: int, stop: int):
+def identity_of(response: Any) -> Identity:
+    """What an answer with a part of a file says of it. Size 0: nothing."""
+    headers = response.headers
+    told = {name: headers.get(name, "") for name in ("x-linked-etag", "repr-digest")}
+    size = total_of(headers.get("Content-Range", "")) or 0
+    return Identity(size, headers.get("ETag", ""), headers.get("Last-Modified", ""), digest_of(told))
+
+
+def request(url: str, start: int, stop: int) -> Any:
+    """The answer to a request for bytes [start, stop), perhaps of more of the file. Raises DownloadFailed."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-{stop - 1}"})
     try:
         return urllib.request.urlopen(request, timeout=_TIMEOUT_S)
@@ -148,12 +159,14 @@ def _request(url: str, start: int, stop: int):
         raise DownloadFailed(f"{url} cannot be reached: {reason}.", remedy="Check the address.") from None
 
 
-def _cut_short(name: str, start: int, stop: int, found: int) -> CorruptModel:
+def cut_short(name: str, start: int, stop: int, found: int) -> CorruptModel:
+    """What to raise where bytes [start, stop) were wanted of a file of `found` bytes."""
     return CorruptModel(
         f"{name}: expected bytes {start} to {stop}, found that it ends at byte {found}.",
         remedy="Download the file again.",
     )
 
 
-def _padded(piece: bytes) -> bytes:
+def padded(piece: bytes) -> bytes:
+    """With zeros to a multiple of 4, as buffers are written."""
     return piece + bytes(-len(piece) % 4)
