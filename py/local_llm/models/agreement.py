@@ -15,7 +15,7 @@ from local_llm.gpu.memory import Memory
 from local_llm.gpu.plan import Compiler
 from local_llm.models.few import few_layers
 from local_llm.models.model import Model, scratch_of
-from local_llm.ops.attention import REACHES, Cache, cache_bytes
+from local_llm.ops.attention import REACHES, allocate_cache
 
 SLOTS = 64  # positions of the caches here
 CHUNK = 64  # tokens of the working buffers here: enough for what attention leaves in parts
@@ -35,13 +35,12 @@ async def few_agree(model: Model, tokens: int) -> bool:
 
 def _apart(model: Model, memory: Memory) -> Model:
     heads = tuple(replace(each, context=min(each.context, SLOTS)) for each in model.heads)
-    sizes = [cache_bytes(each) for each in heads]
     return replace(
         model,
         memory=memory,
         shared=replace(model.shared, step=memory.create(16, "proof"), dummy=memory.create(16, "proof")),
         heads=heads,
-        caches=tuple(Cache(memory.create(size, "proof"), memory.create(size, "proof")) for size in sizes),
+        caches=tuple(allocate_cache(each, memory) for each in heads),
         scratch=scratch_of(model.config, CHUNK, memory),
         tokens=memory.create(4 * CHUNK, "proof"),
     )
