@@ -58,7 +58,7 @@ class Origin:
     def __post_init__(self) -> None:
         """Raises InvalidRequest; what lies in the file settles the rest."""
         check_mode(self.tune)
-        if isinstance(self.cache_bits, bool) or self.cache_bits not in (None, *CACHE_BITS):
+        if self.cache_bits is not None and (type(self.cache_bits) is not int or self.cache_bits not in CACHE_BITS):
             raise InvalidRequest(f"cache_bits must be 16, 8 or None, found {self.cache_bits!r:.60}.")
         if self.int8 not in INT8_MODES:
             raise InvalidRequest(f"int8 must be {' or '.join(INT8_MODES)}, found {self.int8!r:.60}.")

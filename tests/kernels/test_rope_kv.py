@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from local_llm.ops.attention import Cache, Heads, cache_bytes, rope_attention, rope_kv, value_bytes
+from local_llm.ops.attention import Cache, Heads, key_bytes, rope_attention, rope_kv, value_bytes
 from tests.kernels.calls import bench
 from tests.reference import attention as reference
 from tests.reference import tolerance
@@ -31,7 +31,7 @@ async def test_rope_kv(device, tokens, count, position, heads, kv_heads, width, 
     qkv = rng.standard_normal((tokens, heads + 2 * kv_heads, width), np.float32)
     table = reference.rope_table(CONTEXT, rope_width)
     empty = np.full((kv_heads, CONTEXT, width), SENTINEL)
-    assert cache_bytes(shape) == empty.nbytes
+    assert key_bytes(shape) == empty.nbytes
     with bench(device) as b:
         cache = Cache(b.upload(empty), b.upload(empty))
         buffer, rope = b.upload(qkv), b.upload(table) if rope_width else b.shared.dummy
@@ -54,7 +54,7 @@ async def test_rope_kv(device, tokens, count, position, heads, kv_heads, width, 
 async def test_values_beyond_f16_saturate(device):
     shape = Heads(1, 1, 32, 0, 4, True, 1.0)
     with bench(device) as b:
-        cache = Cache(b.memory.create(cache_bytes(shape), "k"), b.memory.create(cache_bytes(shape), "v"))
+        cache = Cache(b.memory.create(key_bytes(shape), "k"), b.memory.create(key_bytes(shape), "v"))
         b.set_step(0)
         qkv = np.repeat(np.array([[1.0, 1e5, -1e30]], np.float32), 32)
         await b.run(rope_kv(b.shared, 1, shape, b.upload(qkv), b.shared.dummy, cache))
@@ -65,7 +65,7 @@ async def test_values_beyond_f16_saturate(device):
 async def test_positions_past_the_cache_are_left_out(device):
     shape = Heads(1, 2, 32, 0, 4, True, 1.0)
     with bench(device) as b:
-        cache = Cache(b.memory.create(cache_bytes(shape), "k"), b.memory.create(cache_bytes(shape), "v"))
+        cache = Cache(b.memory.create(key_bytes(shape), "k"), b.memory.create(key_bytes(shape), "v"))
         b.set_step(3, 3)
         await b.run(rope_kv(b.shared, 3, shape, b.upload(np.ones((3, 5, 32), np.float32)), b.shared.dummy, cache))
         k = await b.read(cache.k, (2, 4, 32), np.float16)
@@ -76,7 +76,7 @@ async def test_positions_past_the_cache_are_left_out(device):
 async def test_positions_go_round_in_a_ring(device):
     shape = Heads(1, 2, 32, 0, 4, True, 1.0, ring=True)
     with bench(device) as b:
-        cache = Cache(b.memory.create(cache_bytes(shape), "k"), b.memory.create(cache_bytes(shape), "v"))
+        cache = Cache(b.memory.create(key_bytes(shape), "k"), b.memory.create(key_bytes(shape), "v"))
         b.set_step(7, 3)
         qkv = np.repeat(np.arange(3, dtype=np.float32), 5 * 32) + 1
         await b.run(rope_kv(b.shared, 3, shape, b.upload(qkv), b.shared.dummy, cache))
@@ -104,7 +104,7 @@ async def test_eight_bits(device, tokens, count, position, heads, kv_heads, widt
     table = reference.rope_table(140, rope_width)
     empty = np.full((kv_heads, 140, width), np.nan)
     raw = reference.eight_bits(empty, empty)
-    assert (cache_bytes(shape), value_bytes(shape)) == tuple(part.nbytes for part in raw)
+    assert (key_bytes(shape), value_bytes(shape)) == tuple(part.nbytes for part in raw)
     with bench(device) as b:
         cache = Cache(*(b.upload(part) for part in raw))
         rope = b.upload(table) if rope_width else b.shared.dummy
@@ -121,7 +121,7 @@ async def test_eight_bits(device, tokens, count, position, heads, kv_heads, widt
 async def test_eight_bits_of_nothing_and_beyond_f16(device):
     shape = Heads(1, 1, 32, 0, 4, True, 1.0, bits=8)
     with bench(device) as b:
-        cache = Cache(b.memory.create(cache_bytes(shape), "k"), b.memory.create(value_bytes(shape), "v"))
+        cache = Cache(b.memory.create(key_bytes(shape), "k"), b.memory.create(value_bytes(shape), "v"))
         b.set_step(1)
         qkv = np.repeat(np.array([[1.0, 0.0, -1e30]], np.float32), 32)
         await b.run(rope_kv(b.shared, 1, shape, b.upload(qkv), b.shared.dummy, cache))
@@ -138,9 +138,7 @@ async def test_steps_keep_what_a_prompt_keeps_in_eight_bits(device, ring):
     table = reference.rope_table(64, 96)
     first = 13 if ring else 10
     with bench(device, False) as b:
-        caches = [
-            Cache(b.memory.create(cache_bytes(shape), "k"), b.memory.create(value_bytes(shape), "v")) for _ in "ab"
-        ]
+        caches = [Cache(b.memory.create(key_bytes(shape), "k"), b.memory.create(value_bytes(shape), "v")) for _ in "ab"]
         rope, y = b.upload(table), b.memory.create(64 * 96 * 4, "y")
         for t in range(6):
             b.set_step(first + t)

@@ -55,8 +55,8 @@ class Cache:
     v: Buffer
 
 
-def cache_bytes(heads: Heads) -> int:
-    """Bytes of a layer's Cache.k; its v takes no more."""
+def key_bytes(heads: Heads) -> int:
+    """Bytes of a layer's Cache.k; with 8 bits the peaks of keys and values are among them."""
     return value_bytes(heads) + _peak_bytes(heads)
 
 
@@ -76,7 +76,7 @@ def _peak_pairs(heads: Heads) -> int:
 
 def allocate_cache(heads: Heads, memory: Memory) -> Cache:
     """A layer's empty cache."""
-    return Cache(memory.create(cache_bytes(heads), "kv cache"), memory.create(value_bytes(heads), "kv cache"))
+    return Cache(memory.create(key_bytes(heads), "kv cache"), memory.create(value_bytes(heads), "kv cache"))
 
 
 def _kept(heads: Heads, by: str) -> dict[str, str]:
