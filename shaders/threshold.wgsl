@@ -3,8 +3,10 @@
 //   Weight of a token: w = exp((logit - best) / temperature). Each filter keeps the tokens from some logit upwards:
 //   top-k from the k-th largest; top-p from where the weights of the larger ones sum to top_p of what top-k kept; min-p
 //   from best + temperature * log(min_p). The first two: 256 coarse bins over the distance to the best say
-//   where the cut is; the logits from there upwards are gathered in workgroup memory (if they are too many, all logits
-//   are read again and again); four passes of 8 bits over their orders find it exactly.
+//   where the cut is, or lies above (for a small k the bins hold each lane's best logit alone: the k-th of those is
+//   none of the k best); the logits from there upwards are gathered in workgroup memory (if they are too many, all
+//   logits are read again and again). A few are ranked against each other; four passes of 8 bits over their orders find
+//   the cut among many.
 //   Sums are whole numbers of 64 bits (two u32), so that their order does not matter: every run gives the same result.
 //   A weight is in units of 2^-40 of the best one's: rounding loses at most V * 2^-40 of it.
 //
@@ -29,17 +31,13 @@ struct Params {
 override LANES: u32 = 256;
 const CAPACITY = 2048u;
 
-// What is summed: tokens, or their weights, of those whose order is at least `least`.
-struct Sum {
-  by_mass: bool,
-  least: u32,
-  top: f32, // the best logit
-}
+//#include ranked
 
 var<private> row_start: u32; // in logits
 var<workgroup> best: atomic<u32>;
 var<workgroup> gathered: array<u32, CAPACITY>;
 var<workgroup> gathered_count: atomic<u32>;
+var<workgroup> found: u32; // gathered_count at the end
 
 // The orders of four logits; 0 past the end of the vocabulary.
 fn orders(block: u32) -> vec4<u32> {
@@ -49,16 +47,9 @@ fn orders(block: u32) -> vec4<u32> {
 }
 
 fn count(bin: u32, key: u32, sum: Sum) {
-  if (key < sum.least) {
-    return;
+  if (key >= sum.least) {
+    add_to_bin(bin, amount_of(key, sum));
   }
-  var amount = vec2(1u, 0u);
-  if (sum.by_mass) {
-    let distance = max(finite(float_of(key)) - sum.top, -1e30);
-    let w = select(exp(distance * sampling.inv_temperature) * 256, 0.0, key < MASKED_BELOW);
-    amount = vec2(u32((w - floor(w)) * 0x1p32), u32(w));
-  }
-  add_to_bin(bin, amount);
 }
 
 // Bins of 1/8 of a logit, or (by mass) of the temperature; 255 holds the best, 0 all that is far away.
@@ -68,41 +59,64 @@ fn coarse_bin(key: u32, sum: Sum) -> u32 {
   return select(255 - u32(min(distance, 255.0)), 0u, key < MASKED_BELOW);
 }
 
-fn gather(lane: u32, sum: Sum, share: f32) {
-  let blocks = (params.vocab + 3) / 4;
-  clear_bins(lane);
-  for (var i = lane; i < blocks; i += LANES) {
-    let keys = orders(i);
-    for (var c = 0u; c < 4; c++) {
-      count(coarse_bin(keys[c], sum), keys[c], sum);
-    }
-  }
-  let least = choose(lane, share);
-  for (var i = lane; i < blocks; i += LANES) {
-    let keys = orders(i);
-    for (var c = 0u; c < 4; c++) {
-      if (coarse_bin(keys[c], sum) >= least) {
-        let slot = atomicAdd(&gathered_count, 1u);
-        if (slot < CAPACITY) {
-          gathered[slot] = keys[c];
-        }
+fn take(keys: vec4<u32>, least: u32, sum: Sum) {
+  for (var c = 0u; c < 4; c++) {
+    if (coarse_bin(keys[c], sum) >= least) {
+      let slot = atomicAdd(&gathered_count, 1u);
+      if (slot < CAPACITY) {
+        gathered[slot] = keys[c];
       }
     }
   }
+}
+
+// own: the best of the lane's orders.
+fn gather(lane: u32, sum: Sum, share: f32, own: u32) {
+  let blocks = (params.vocab + 3) / 4;
+  clear_bins(lane);
+  if (!sum.by_mass && sampling.top_k <= min(LANES / 4, blocks)) {
+    if (own > 0) {
+      count(coarse_bin(own, sum), own, sum);
+    }
+  } else {
+    for (var i = lane; i < blocks; i += LANES) {
+      let keys = orders(i);
+      for (var c = 0u; c < 4; c++) {
+        count(coarse_bin(keys[c], sum), keys[c], sum);
+      }
+    }
+  }
+  let least = choose(lane, share);
+  for (var i = lane; i < blocks; i += 4 * LANES) { // four loads on their way at once
+    let near = orders(i);
+    let next = orders(i + LANES);
+    let third = orders(i + 2 * LANES);
+    let far = orders(i + 3 * LANES);
+    take(near, least, sum);
+    take(next, least, sum);
+    take(third, least, sum);
+    take(far, least, sum);
+  }
   workgroupBarrier();
+  if (lane == 0) {
+    found = atomicLoad(&gathered_count);
+  }
 }
 
 // The largest order such that the sum from it upwards reaches the goal.
 fn exact(lane: u32, sum: Sum, share: f32) -> u32 {
-  let found = atomicLoad(&gathered_count);
+  let count_found = workgroupUniformLoad(&found);
+  if (count_found <= RANKED) {
+    return ranked(lane, sum, share, count_found);
+  }
   var prefix = 0u;
   above = vec2<u32>();
   for (var shift = 32u; shift > 0;) {
     shift -= 8;
     let settled = 0xffffff00u << shift;
     clear_bins(lane);
-    if (found <= CAPACITY) {
-      for (var i = lane; i < found; i += LANES) {
+    if (count_found <= CAPACITY) {
+      for (var i = lane; i < count_found; i += LANES) {
         if ((gathered[i] & settled) == prefix) {
           count((gathered[i] >> shift) & 255, gathered[i], sum);
         }
@@ -126,10 +140,11 @@ fn exact(lane: u32, sum: Sum, share: f32) -> u32 {
 fn threshold(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   row_start = group.x * ((params.vocab + 3) / 4);
   var highest = 0u;
-  for (var i = lane; i < (params.vocab + 3) / 4; i += LANES) {
-    let keys = orders(i);
+  for (var i = lane; i < (params.vocab + 3) / 4; i += 4 * LANES) {
+    let keys = max(max(orders(i), orders(i + LANES)), max(orders(i + 2 * LANES), orders(i + 3 * LANES)));
     highest = max(highest, max(max(keys.x, keys.y), max(keys.z, keys.w)));
   }
+  let own = highest;
   atomicMax(&best, highest);
   workgroupBarrier();
   highest = atomicLoad(&best);
@@ -141,10 +156,10 @@ fn threshold(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
   if (by_count) {
     let tokens = Sum(false, 0u, top);
     goal = f32(sampling.top_k);
-    gather(lane, tokens, -1.0);
+    gather(lane, tokens, -1.0, own);
     kept = exact(lane, tokens, -1.0);
   } else if (by_mass) {
-    gather(lane, Sum(true, 0u, top), sampling.top_p);
+    gather(lane, Sum(true, 0u, top), sampling.top_p, own);
   }
   if (by_mass) {
     kept = max(kept, exact(lane, Sum(true, kept, top), select(sampling.top_p, -1.0, !by_count)));

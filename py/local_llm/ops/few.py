@@ -23,7 +23,7 @@ def tokens_each(s: Shared, weight: Weight, tokens: int, most: int | None = None,
     """
     variant = matvec_variant(s, weight, pairs)
     nbytes = sum(part.quants.nbytes + part.scales.nbytes for part in weight.parts)
-    most = most or (1 if nbytes <= SMALL else min(tokens, 4))
+    most = most or (1 if nbytes <= SMALL else min(tokens, 2 if variant.int8 else 4))
     while most > 1 and not _fits(s.caps, variant, most):
         most //= 2
     return most
