@@ -13,7 +13,9 @@ from collections.abc import Generator
 import numpy as np
 
 _WINDOW = 1 << 16  # bytes; parsing so many takes a page some milliseconds
-LARGEST = 4 << 20  # bytes of one element
+LARGEST = 2 << 20  # bytes of one element
+_SMALL = 1 << 8  # where one value is looked for, and twice as much until it is found
+_MEMBERS = 4096  # of one object
 _MARKS = 1 << 19  # brackets or commas in a window, which real files have a tenth of
 _KEY = re.compile(rb'\s*("[^"\\]*(?:\\.[^"\\]*)*")\s*:\s*', re.DOTALL)
 _NEXT = re.compile(rb"\s*([,}])")
@@ -27,7 +29,9 @@ def members(raw: bytes, start: int) -> Generator[tuple[str, int], int, int]:
     """
     at = _opened(raw, start, b"{")
     empty = _EMPTY.match(raw, at)
-    while empty is None:
+    if empty is not None:
+        return empty.end()
+    for _ in range(_MEMBERS):
         key = _KEY.match(raw, at)
         if key is None:
             raise ValueError(f"a key is missing at byte {at}")
@@ -38,7 +42,7 @@ def members(raw: bytes, start: int) -> Generator[tuple[str, int], int, int]:
         at = mark.end()
         if mark[1] == b"}":
             return at
-    return empty.end()
+    raise ValueError(f"more than {_MEMBERS} members in one object")
 
 
 def end_of(raw: bytes, start: int) -> int:
@@ -73,7 +77,7 @@ def _opened(raw: bytes, start: int, brackets: bytes) -> int:
 
 def _cut(raw: bytes, at: int, *, first: bool = False) -> tuple[int, bool]:
     """(place, whether a bracket closes there): a window's last comma between elements, or the first, or the end."""
-    size = _WINDOW
+    size = _SMALL if first else _WINDOW
     while True:
         window = np.frombuffer(raw, np.uint8, min(size, len(raw) - at), at)
         outside = _outside(window)

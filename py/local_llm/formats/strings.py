@@ -6,7 +6,7 @@ As Python objects a vocabulary takes ten times the memory of its text, and a pag
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
 import numpy as np
@@ -45,13 +45,22 @@ class Strings(Sequence[str]):
     def __getitem__(self, index: slice) -> list[str]: ...
     def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+            first, last, step = index.indices(len(self))
+            return self.part(first, last)._all() if step == 1 else [self[i] for i in range(first, last, step)]
         if index < 0:
             index += len(self)
         if not 0 <= index < len(self):
             raise IndexError(index)
         start = int(self.stops[index - 1]) if index else 0
         return self.data[start + self.gap : int(self.stops[index])].tobytes().decode("utf-8", "replace")
+
+    def __iter__(self) -> Iterator[str]:
+        for first in range(0, len(self), _STEPS):
+            yield from self[first : first + _STEPS]
+
+    def _all(self) -> list[str]:
+        raw, begins, ends = self.data.tobytes(), self.starts().tolist(), self.stops.tolist()
+        return [raw[begin:end].decode("utf-8", "replace") for begin, end in zip(begins, ends, strict=True)]
 
     def starts(self) -> np.ndarray:
         """int32 [n], where each text begins."""
@@ -63,6 +72,7 @@ class Strings(Sequence[str]):
 
     def part(self, first: int, last: int) -> Strings:
         """The texts [first, last), without a copy of their bytes."""
+        last = max(first, last)
         base = int(self.stops[first - 1]) if first else 0
         stops = self.stops[first:last] - base
         return Strings(self.data[base : base + (int(stops[-1]) if len(stops) else 0)], stops, self.gap)

@@ -53,7 +53,7 @@ def tokenizer_parts(
     """
     vocabulary = vocabulary or read_vocabulary(name, metadata)
     model = model_of(name, metadata)
-    tokens = packed(vocabulary.tokens)
+    tokens = packed(name, vocabulary.tokens)
     yield b""
     hasher = Hasher()
     hashes = hasher.all(tokens)
@@ -171,7 +171,7 @@ class _Words:
     def merges(self, known: np.ndarray) -> Iterator[bytes]:
         """The file's own, of the tokens `known`."""
         hidden = self.vocabulary.ids_of(CONTROL, UNKNOWN, UNUSED)
-        found = packed(read_texts(self.name, self.metadata, "merges"))
+        found = packed(self.name, read_texts(self.name, self.metadata, "merges"))
         return checked_merges(found, self.hasher, Known(self.hashes[known]), Known(self.hashes[hidden]), self.name)
 
 

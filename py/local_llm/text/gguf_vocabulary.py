@@ -62,7 +62,7 @@ def read_vocabulary(name: str, metadata: Mapping[str, Any]) -> Vocabulary:
     bos_rule = _ADDS_BOS.get(model, False)
     if model == "gpt2":
         bos_rule = byte_level(str(metadata.get("tokenizer.ggml.pre", "default"))).bos
-    tokens = packed(read_texts(name, metadata, "tokens"))
+    tokens = packed(name, read_texts(name, metadata, "tokens"))
     if not 0 < len(tokens) <= MOST_TOKENS:
         raise wrong(
             name, "tokens", f"at least one token, at most {MOST_TOKENS}", str(len(tokens)) if tokens else "none"

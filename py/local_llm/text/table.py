@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from local_llm.errors import UnsupportedModel
 from local_llm.formats.strings import Strings
 
 LONGEST = 1 << 16  # bytes of one text
+MOST_TEXT = 16 << 20  # bytes of all tokens, or of all merges
 _BATCH_BYTES = 1 << 16
 _BATCH = 1 << 13  # texts
 _LOOKS = 6  # at hashes that begin alike
@@ -37,11 +39,25 @@ def batches(texts: Strings) -> Iterator[tuple[int, int]]:
     return stretches(texts.stops)
 
 
-def packed(texts: Sequence[str]) -> Strings:
-    """The same texts, one behind the other, in sound UTF-8: bytes that are none become U+FFFD."""
+def packed(name: str, texts: Sequence[str]) -> Strings:
+    """The same texts, one behind the other, in sound UTF-8: bytes that are none become U+FFFD.
+
+    Raises UnsupportedModel, which mentions `name`, where they are more than MOST_TEXT.
+    """
     if not isinstance(texts, Strings):
         return Strings.of(texts)
-    made = [_sound(texts.part(first, last)) for first, last in batches(texts)]
+    if not texts.gap:
+        return texts
+    made: list[Strings] = []
+    room = MOST_TEXT
+    for first, last in batches(texts):
+        made.append(_sound(texts.part(first, last)))
+        room -= len(made[-1].data)
+        if room < 0:
+            raise UnsupportedModel(
+                f"{name}: expected a vocabulary of at most {MOST_TEXT >> 20} MiB of text, found more.",
+                remedy="Use another copy of the model: real vocabularies take a few MiB.",
+            )
     lengths = [np.diff(part.stops, prepend=np.int32(0)) for part in made]
     none = np.empty(0, np.int32)
     stops = np.cumsum(np.concatenate([*lengths, none]), dtype=np.int32)

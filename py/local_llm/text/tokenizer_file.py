@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from local_llm.formats.json_file import check_size
-from local_llm.formats.json_slices import LARGEST, end_of, members, slices
+from local_llm.formats.json_slices import end_of, members, slices
 from local_llm.formats.strings import Strings
+from local_llm.text.merges import MOST
 from local_llm.text.table import LONGEST, Hasher, Known, picked
 from local_llm.text.vocabulary import MOST_TOKENS
 
+_REST = 4 << 20  # bytes beside vocabulary and merges
 Slices = list[tuple[int, int]]
 
 
@@ -41,8 +43,8 @@ def read_places(name: str, raw: bytes) -> Generator[bytes, None, TokenizerFile]:
     places = _Places({}, {}, {})
     yield from _walk(raw, len(raw) - len(raw.lstrip()), places, inner=False)
     every = [*places.whole.values(), *places.model.values()]
-    if sum(stop - start for start, stop in every) > LARGEST:
-        raise ValueError(f"more than {LARGEST} bytes beside vocabulary and merges")
+    if sum(stop - start for start, stop in every) > _REST:
+        raise ValueError(f"more than {_REST} bytes beside vocabulary and merges")
     check_size(name, b" ".join(raw[start:stop] for start, stop in every))
     rest = {key: json.loads(raw[start:stop]) for key, (start, stop) in places.whole.items()}
     rest["model"] = {key: json.loads(raw[start:stop]) for key, (start, stop) in places.model.items()}
@@ -170,8 +172,12 @@ def table_of(listed: Listed, added: Mapping[int, str]) -> Generator[bytes, None,
 
 def merge_rows(file: TokenizerFile, hidden: set[str]) -> Iterator[bytes]:
     """`,merge` as JSON, without those that have or make a hidden token. Raises ValueError, TypeError."""
+    count = 0
     for start, stop in file.merges or ():
         found: list[Any] = json.loads(b"[" + file.raw[start:stop] + b"]")
+        count += len(found)
+        if count > MOST:
+            raise ValueError(f"more than {MOST} merges")
         written = set(map(type, found)) == {str}
         pairs = [merge.split(" ", 1) for merge in found] if written else found
         if not set(map(type, pairs)) <= {list} or not set(map(len, pairs)) <= {2}:

@@ -1,0 +1,113 @@
+"""Hostile vocabularies of the largest size: memory stays under the file's size and a constant, and the end is soon."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+
+from local_llm.formats.gguf import read_gguf
+from local_llm.native.blobs import open_blobs
+from local_llm.text.dialogue import open_dialogue
+from local_llm.text.folder import TokenizerFiles
+from tests.conftest import wait
+from tests.unit.fuzzing import BESIDE, bounded
+
+MANY = 300_000
+FEW = 50_000  # where Python has an object for each, which tracemalloc makes ten times slower
+
+
+def texts(parts: list[bytes]) -> bytes:
+    return struct.pack("<IQ", 8, len(parts)) + b"".join(struct.pack("<Q", len(part)) + part for part in parts)
+
+
+def gguf(model: bytes, tokens: list[bytes], kind: int = 1, **more: bytes) -> bytes:
+    """A head with a vocabulary of one kind of token. more: arrays below tokenizer.ggml."""
+    values = {
+        b"model": struct.pack("<IQ", 8, len(model)) + model,
+        b"pre": struct.pack("<IQ", 8, 5) + b"gpt-2",
+        b"tokens": struct.pack("<I", 9) + texts(tokens),
+        b"token_type": struct.pack("<IIQ", 9, 5, len(tokens)) + np.full(len(tokens), kind, "<i4").tobytes(),
+        b"scores": struct.pack("<IIQ", 9, 6, len(tokens)) + np.zeros(len(tokens), "<f4").tobytes(),
+        **{key.encode(): struct.pack("<I", 9) + value for key, value in more.items()},
+    }
+    keys = ((b"tokenizer.ggml." + key, value) for key, value in values.items())
+    return (
+        b"GGUF"
+        + struct.pack("<IQQ", 3, 0, len(values))
+        + b"".join(struct.pack("<Q", len(key)) + key + value for key, value in keys)
+    )
+
+
+def numbered(count: int = MANY) -> list[bytes]:
+    return [b"%x" % number for number in range(count)]
+
+
+NONE = texts([])
+GGUF = {
+    "many tokens": lambda: gguf(b"gpt2", numbered(), merges=texts([b"1 2"] * MANY)),
+    "equal tokens": lambda: gguf(b"llama", [b"a"] * MANY),
+    "numbers that are cut everywhere": lambda: gguf(b"llama", numbered()),
+    "each longer than the one before": lambda: gguf(b"llama", [b"a" * n for n in range(4000)]),
+    "control tokens": lambda: gguf(b"gpt2", numbered(), 3, merges=NONE),
+    "user-defined tokens": lambda: gguf(b"llama", numbered(), 4),
+    "long control tokens": lambda: gguf(b"gpt2", ["\U0001f600".encode() * 500 + b"%d" % n for n in range(9000)], 3),
+    "bytes": lambda: gguf(b"llama", [b"<0x41>"] * MANY, 6),
+    "unknown tokens": lambda: gguf(b"t5", numbered(FEW), 2),
+    "zeros": lambda: gguf(b"t5", [b"\0" * 60] * 200_000),
+    "no characters": lambda: gguf(b"t5", [b"\xff" * 60] * 200_000),
+    "halves of characters": lambda: gguf(b"bert", [b"\xf0\x9f", b"\x98\x80"] * FEW),
+    "long tokens": lambda: gguf(b"llama", [b"ab" * 32000] * 400),
+    "too long tokens": lambda: gguf(b"llama", [b"ab" * (8 << 20)]),
+    "long merges": lambda: gguf(b"gpt2", [b"a"], merges=texts([b"a " * (8 << 20)])),
+}
+SPREAD = b"," + b" " * 40
+
+
+def vocab(inner: bytes, merges: bytes = b"[]", kind: bytes = b"BPE", more: bytes = b"") -> bytes:
+    return b'{%s"model":{"type":"%s","vocab":%s,"merges":%s}}' % (more, kind, inner, merges)
+
+
+JSON = {
+    "many tokens": lambda: vocab(b"{" + b",".join(b'"%x":%d' % (n, n) for n in range(FEW)) + b"}"),
+    "far apart": lambda: vocab(b'{"a":0,"b":1048575}'),
+    "wide tokens": lambda: vocab("{{{}}}".format(",".join(f'"\U0001f600{n}":{n}' for n in range(FEW))).encode()),
+    "escapes": lambda: vocab(b"{" + b",".join(b'"\\u0000%x":%d' % (n, n) for n in range(FEW)) + b"}"),
+    "pieces": lambda: vocab(b"[" + SPREAD.join([b'["a",1e15]'] * FEW) + b"]", kind=b"Unigram"),
+    "merges": lambda: vocab(b'{"a":0}', b"[" + b",".join([b'"a a"'] * (4 * FEW)) + b"]"),
+    "pairs": lambda: vocab(b'{"a":0}', b"[" + b",".join([b'["a","a"]'] * (2 * FEW)) + b"]"),
+    "merges that are lists": lambda: vocab(b'{"a":0}', b"[" + b",".join([b"[]"] * (8 * FEW)) + b"]"),
+    "deep merges": lambda: vocab(b'{"a":0}', b"[" * FEW + b"]" * FEW),
+    "a large rest": lambda: vocab(b'{"a":0}', more=b'"x":[' + b",".join([b"[]"] * (8 * FEW)) + b"],"),
+    "a rest of many": lambda: vocab(b'{"a":0}', more=b'"x":[],' * (2 * FEW)),
+    "a text without end": lambda: vocab(b'{"a":0,"' + b"\\\\" * (8 << 20)),
+    "a long token": lambda: vocab(b'{"' + b"a" * (16 << 20) + b'":0}'),
+    "added tokens": lambda: vocab(
+        b'{"a":0}', more=b'"added_tokens":[%s],' % b",".join(b'{"id":%d,"content":"%d"}' % (n, n) for n in range(FEW))
+    ),
+}
+
+
+async def nothing(definition: bytes) -> Any:
+    """The library's own memory is not Python's."""
+
+
+@pytest.mark.parametrize("kind", GGUF)
+def test_the_vocabulary_of_a_gguf_is_bounded(kind):
+    data = GGUF[kind]()
+    blobs = wait(open_blobs(data))
+
+    async def opened() -> None:
+        await open_dialogue("a.gguf", (await read_gguf(blobs)).metadata, nothing)
+
+    with bounded(len(data) + BESIDE):
+        wait(opened())
+
+
+@pytest.mark.parametrize("kind", JSON)
+def test_a_tokenizer_file_is_bounded(kind):
+    data = JSON[kind]()
+    with bounded(len(data) + BESIDE):
+        wait(open_dialogue("folder", TokenizerFiles(data), nothing))
