@@ -1,8 +1,8 @@
 // matmul_int8: Y[t, offset + n] (+)= X[t, :] . W[n, :] (+ bias[n]) for all T tokens, X as round_rows leaves it
 //
-// A workgroup of LANES (64 or 128) lanes computes LANES rows of W times 64 tokens, in steps of two blocks of 32 columns
-// that all lanes share through workgroup memory (16 or 24 KiB); a lane keeps 8 rows (LANES / 8 apart) x 8 tokens (two
-// times 4 neighbours) of sums. Products within a block are of whole numbers.
+// A workgroup of LANES (64 or 128) lanes computes SPAN = LANES / 8 * EACH rows of W times 64 tokens, in steps of two
+// blocks of 32 columns that all lanes share through workgroup memory (9 to 18 KiB); a lane keeps EACH (4 or 8) rows
+// (LANES / 8 apart) x 8 tokens (two times 4 neighbours) of sums. Products within a block are of whole numbers.
 //
 //   quants    u32x4 [N, blocks, …]  read        a part of W, see docs/architecture.md
 //   scales    u32 [N, blocks, …]    read
@@ -12,7 +12,7 @@
 //   y         f32 [T, y_stride]     read_write
 //   step      Step                  read
 //   params    Params                uniform
-//   grid      (ceil(T / 64), ceil(N / LANES), 1)
+//   grid      (ceil(T / 64), ceil(N / SPAN), 1)
 
 struct Params {
   rows: u32,     // N, of this part
@@ -35,26 +35,30 @@ struct Params {
 @group(0) @binding(7) var<uniform> params: Params;
 
 override LANES: u32 = 64;
+override EACH: u32 = 8;
 override STEP: u32 = LANES / 8; // between a lane's rows
+override SPAN: u32 = STEP * EACH;
 
 //#include weight
 //#include tile_sums
 
-var<workgroup> w_tile: array<vec4<u32>, 4 * LANES>;   // [block, half, row]
-var<workgroup> w_scales: array<vec4<f32>, 2 * LANES>; // [block, row], d and m of either half
+var<workgroup> w_tile: array<vec4<u32>, 4 * SPAN>;    // [block, half, row]
+var<workgroup> w_scales: array<vec4<f32>, 2 * SPAN>;  // [block, row], d and m of either half
 var<workgroup> x_tile: array<vec4<u32>, 4 * 64>;      // [block, half, token]
 var<workgroup> scales_x: array<vec4<f32>, 2 * 64>;    // [block, token], as in x_scales
 
-fn stage(first_block: u32, start: u32, first_token: u32, lane: u32) {
-  for (var d = 0u; d < 2; d++) {
+fn stage(first_block: u32, first_row: u32, first_token: u32, lane: u32) {
+  for (var i = lane; i < 2 * SPAN; i += LANES) {
+    let d = i / SPAN;
+    let row = i % SPAN;
     let block = first_block + d;
     var w = Bytes(); // zeros past the end
     if (block < params.blocks) {
-      w = weight_bytes(fetch(start + block));
+      w = weight_bytes(fetch(min(first_row + row, params.rows - 1) * params.blocks + block));
     }
-    w_tile[2 * d * LANES + lane] = w.low;
-    w_tile[(2 * d + 1) * LANES + lane] = w.high;
-    w_scales[d * LANES + lane] = vec4<f32>(w.d, w.m);
+    w_tile[2 * d * SPAN + row] = w.low;
+    w_tile[(2 * d + 1) * SPAN + row] = w.high;
+    w_scales[i] = vec4<f32>(w.d, w.m);
   }
   for (var i = lane; i < 256; i += LANES) {
     let at = min(first_token + i / 4, step.count - 1) * params.blocks + min(first_block + i % 4 / 2, params.blocks - 1);
@@ -99,20 +103,19 @@ fn products(low: vec4<u32>, high: vec4<u32>, scale: vec4<f32>, x: Tokens) -> vec
 }
 
 fn both(d: u32, row: u32, near: Tokens, far: Tokens, sums: mat2x4<f32>) -> mat2x4<f32> {
-  let low = w_tile[2 * d * LANES + row];
-  let high = w_tile[(2 * d + 1) * LANES + row];
-  let scale = w_scales[d * LANES + row];
+  let low = w_tile[2 * d * SPAN + row];
+  let high = w_tile[(2 * d + 1) * SPAN + row];
+  let scale = w_scales[d * SPAN + row];
   return mat2x4<f32>(sums[0] + products(low, high, scale, near), sums[1] + products(low, high, scale, far));
 }
 
 @compute @workgroup_size(LANES)
 fn matmul_int8(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let first_token = group.x * 64;
-  let first_row = group.y * LANES;
+  let first_row = group.y * SPAN;
   if (first_token >= step.count) { // a grid for more tokens than there are
     return;
   }
-  let start = min(first_row + lane, params.rows - 1) * params.blocks;
   let r = lane % STEP;
   let t = lane / STEP * 4;
   var s0 = mat2x4<f32>();
@@ -124,7 +127,7 @@ fn matmul_int8(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
   var s6 = mat2x4<f32>();
   var s7 = mat2x4<f32>();
   for (var block = 0u; block < params.blocks; block += 2) {
-    stage(block, start, first_token, lane);
+    stage(block, first_row, first_token, lane);
     workgroupBarrier();
     for (var d = 0u; d < 2; d++) {
       let near = four_tokens_of(d, t);
@@ -133,15 +136,17 @@ fn matmul_int8(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
       s1 = both(d, r + STEP, near, far, s1);
       s2 = both(d, r + 2 * STEP, near, far, s2);
       s3 = both(d, r + 3 * STEP, near, far, s3);
-      s4 = both(d, r + 4 * STEP, near, far, s4);
-      s5 = both(d, r + 5 * STEP, near, far, s5);
-      s6 = both(d, r + 6 * STEP, near, far, s6);
-      s7 = both(d, r + 7 * STEP, near, far, s7);
+      if (EACH > 4) {
+        s4 = both(d, r + 4 * STEP, near, far, s4);
+        s5 = both(d, r + 5 * STEP, near, far, s5);
+        s6 = both(d, r + 6 * STEP, near, far, s6);
+        s7 = both(d, r + 7 * STEP, near, far, s7);
+      }
     }
     workgroupBarrier();
   }
   let sums = array<mat2x4<f32>, 8>(s0, s1, s2, s3, s4, s5, s6, s7);
-  for (var i = 0u; i < 8; i++) {
+  for (var i = 0u; i < EACH; i++) {
     store(first_row + r + i * STEP, first_token + t, sums[i][0]);
     store(first_row + r + i * STEP, first_token + 32 + t, sums[i][1]);
   }

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from local_llm.ops import few
+from local_llm.ops import few, variants
 from local_llm.ops.linear import Parts, matmul, matvec, matvec_glu
 from local_llm.ops.shared import Rounded
 from local_llm.ops.variants import INT8_FORMATS, LEAST_INT8_COLS, rounds_input
@@ -122,8 +122,10 @@ async def test_matmul(device, format):
             np.testing.assert_allclose(got, expected, **tolerance.DOT)
 
 
-async def test_matmul_of_narrow_tiles_and_split_weights(device):
-    with workbench(device, software=False, workgroup_bytes=16384, max_binding_bytes=66 * 65 * 16) as plain:
+@pytest.mark.parametrize(("bytes", "enough"), [(16384, 0), (32768, 0), (32768, 1 << 20)], ids=["64", "128", "32"])
+async def test_matmul_of_all_sorts_of_tiles_and_split_weights(device, monkeypatch, bytes, enough):
+    monkeypatch.setattr(variants, "ENOUGH_WORKGROUPS", enough)
+    with workbench(device, software=False, workgroup_bytes=bytes, max_binding_bytes=66 * 65 * 16) as plain:
         bench, x = rounding(plain, 130, 2080), whole_numbers(np.random.default_rng(1), 130, 2080)
         got, expected = await products(bench, "q4_0", 130, 150, 2080, x)
         np.testing.assert_allclose(got, expected, **tolerance.DOT)

@@ -175,8 +175,10 @@ def matmul_variant(s: Shared, weight: Weight, tokens: int) -> tuple[Variant, int
     if s.caps.software:
         return _serial(weight.rows, weight.cols, 16), 4
     if tokens >= LEAST_INT8_TOKENS and rounds_input(s, weight):
-        lanes = 128 if s.caps.workgroup_bytes >= 18 << 10 else 64
-        return Variant("_int8", {"LANES": lanes}, lanes, int8=True), 64
+        lanes, each = (128 if s.caps.workgroup_bytes >= 18 << 10 else 64), 8
+        if -(-weight.rows // lanes) * -(-tokens // 64) < ENOUGH_WORKGROUPS // 2:
+            lanes, each = 64, 4
+        return Variant("_int8", {"LANES": lanes, "EACH": each}, lanes // 8 * each, int8=True), 64
     aligned = {"ALIGNED": weight.cols % BLOCK == 0}
     # Measured on an H200, see docs/log.md: large tiles where enough workgroups are left to fill a GPU.
     if -(-weight.rows // 64) * -(-tokens // 64) < ENOUGH_WORKGROUPS:
