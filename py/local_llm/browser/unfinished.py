@@ -16,7 +16,7 @@ from pyodide.ffi import JsException
 
 from local_llm.browser.folders import Folder
 from local_llm.browser.vault import Refused
-from local_llm.errors import StorageFull
+from local_llm.errors import Busy, StorageFull
 
 LOOK_SECONDS = 0.5  # between two looks at what has arrived: where a chunk takes less, nothing is written twice
 _LEAST = 1 << 18  # bytes that are worth a file
@@ -59,7 +59,7 @@ class Unfinished:
             wanted = start == at and start < stop < array.length
             data = await self._folder.taken(name) if wanted else None
             if data is None or data.length != stop - start:
-                await self._folder.remove(name)
+                await swept(self._folder, [name])
                 continue
             array.set(data, at)
             good.append(name)
@@ -96,7 +96,8 @@ class Unfinished:
 
 
 async def swept(folder: Folder | None, names: Iterable[str]) -> None:
-    """Remove these parts of chunks."""
+    """Remove these parts of chunks; one that stays does no harm."""
     if folder is not None:
-        for name in names:
-            await folder.remove(name)
+        with suppress(Busy, Refused, JsException):
+            for name in names:
+                await folder.remove(name)
