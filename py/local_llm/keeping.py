@@ -86,9 +86,7 @@ class Keeping:
         if not here:
             raise UnknownModel(f"Nothing is kept of {', '.join(sorted(wanted))}.")
         try:
-            freed = sum([await storage.delete(one.model) for one in here])
-            self._missing = max(self._missing - freed, 0)
-            return freed
+            return self._freed([await storage.delete(one.model) for one in here])
         finally:
             await self.refresh()
 
@@ -130,7 +128,7 @@ class Keeping:
                 remedy="Unpin or unload a model, or free space on this device.",
             )
         try:
-            return sum([await storage.delete(one.model) for one in chosen])
+            return self._freed([await storage.delete(one.model) for one in chosen])
         finally:
             await self.refresh()
 
@@ -140,6 +138,11 @@ class Keeping:
         mine = self._addresses([self._source]) if isinstance(self._source, str) else set()
         chosen = self._oldest(self._missing, mine)
         return chosen if sum(one.nbytes for one in chosen) >= self._missing else []
+
+    def _freed(self, counts: Sequence[int]) -> int:
+        """The sum of these bytes, which the present model misses no more."""
+        self._missing = max(self._missing - sum(counts), 0)
+        return sum(counts)
 
     def _oldest(self, missing: int, spared: Collection[str] = ()) -> list[Kept]:
         """The least recently used models that together have so many bytes, or all; no pinned, used or spared ones."""
