@@ -87,6 +87,11 @@ class Loaded:
     wrong: tuple[str, ...] = ()
     tuning: Tuning | None = None
 
+    def close(self) -> None:
+        """Free all GPU memory."""
+        self.engine.close()
+        self.memory.close()
+
     def kernels(self) -> dict[str, Any]:
         """What is known of the cache and the kernels on this adapter, JSON-able."""
         tuning = asdict(self.tuning) if self.tuning else None
@@ -115,7 +120,7 @@ async def build(host: Host, opened: Opened, memory: Memory, origin: Origin, say:
         device.caps = replace(device.caps, software=True)
         model = await _load(host, opened, memory, origin, say)
     say(0.99, "Compiling kernels")
-    engine = Engine(model, host.clock)
+    engine = Engine(model, host.clock, foresees=host.self_test)
     await engine.prepare()
     name = inspection.short_name(checkpoint.name)
     held = replace(origin, context_size=model.context)  # on another device it shall be the same model

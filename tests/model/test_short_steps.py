@@ -34,10 +34,10 @@ async def turn(service, new):
     return reply.token_ids, reply.usage.cached_tokens, steps
 
 
-async def test_a_short_turn_takes_steps_of_eight_and_says_the_same(gpu_llm, path):
+async def test_a_short_turn_takes_steps_of_eight_and_says_the_same(gpu_llm, path, monkeypatch):
     await gpu_llm.init(path)
     short = gpu_llm._loaded.engine._short
-    short._preparing = object()  # not now
+    monkeypatch.setattr(short.preparation, "begin", lambda work: None)  # not now
     wanted, cached, steps = await turn(gpu_llm, NEW)
     assert (cached, steps) == (len(FIRST), [])
     await short.prepare()
@@ -55,9 +55,14 @@ async def test_they_are_prepared_when_first_wanted(gpu_llm, path):
     await gpu_llm.init(path)
     short = gpu_llm._loaded.engine._short
     assert not short.ready()
-    await short._preparing
+    await short.preparation.wait()
     assert short.ready()
     assert (await turn(gpu_llm, NEW))[2]
+    await gpu_llm.init(path)
+    gpu_llm._loaded.engine._short.ready()
+    await gpu_llm.unload()  # while it is being prepared
+    await gpu_llm.init(path)
+    assert (await gpu_llm.complete(FIRST, max_tokens=2, ignore_eos=True)).token_ids
 
 
 async def test_keys_and_values_are_those_of_single_steps(gpu_llm, path):

@@ -80,7 +80,9 @@ class Chunk:
 class Engine:
     """The loop over one loaded model. One generation at a time; the caller sees to that."""
 
-    def __init__(self, model: Model, clock: Callable[[], float]) -> None:
+    def __init__(self, model: Model, clock: Callable[[], float], foresees: bool = False) -> None:
+        """foresees: what a short prompt needs is prepared after an answer, and not only once there is one."""
+        self._foresees = foresees
         self._model = model
         self._clock = clock
         self._device = model.memory.device
@@ -118,6 +120,12 @@ class Engine:
         await self._compiler.prepare([call for calls in steps.values() for call in calls] + tails)
         if not self._software:
             self._steps = {key: self._compiler.bind(calls) for key, calls in steps.items()}
+
+    def close(self) -> None:
+        """The model is about to be freed: end what is prepared for later."""
+        for steps in (self._short, self._speculation):
+            if steps is not None:
+                steps.preparation.stop()
 
     def interrupt(self) -> None:
         """End the running generation at the next token; what is queued on the GPU is at most two short batches."""
@@ -159,9 +167,11 @@ class Engine:
             self._held = [*request.prompt, *outcome.token_ids[request.answered : -1]]
             outcome.finish_reason = outcome.finish_reason or "interrupted"
             await decoding.drop()
+            if self._foresees and self._short is not None:
+                self._short.ready()
 
     async def _decoding(self, request: Request, timing: Timing, goal: int) -> Decoding:
-        penalties, *choice = _kind(request.sampling)
+        penalties, *choice = request.sampling.kernels
         drafts = None
         if self._speculation is not None and not penalties and request.speculative != "off":
             drafts = Drafts(self._speculation, (choice[0], choice[1]), request.speculative == "always")
@@ -189,7 +199,7 @@ class Engine:
 
     def _begin(self, request: Request) -> None:
         self._device.write(self._sampler.sampling.handle, pack_sampling(request.sampling))
-        if _penalises(request.sampling):
+        if request.sampling.penalises:
             counts = np.zeros(self._model.config.vocab, "<u4")
             asked = len(request.prompt) - request.answered
             counts[list(request.prompt[:asked])] = SEEN_IN_PROMPT
@@ -200,7 +210,7 @@ class Engine:
         """One step, for positions below `end`: attention is split by how many there are."""
         reach = reach_of(end)
         return self._recorded(
-            ("decode", _kind(sampling), reach),
+            ("decode", sampling.kernels, reach),
             lambda: [self._step(1, reach) + self._compiler.bind(self._tail_calls(sampling, count=1))],
         )[0]
 
@@ -273,7 +283,7 @@ class Engine:
         if sampling is not None:
             tail = partial(self._tail_calls, sampling, count)
             pieces = pieces + self._recorded(
-                ("tail", count > 1, _kind(sampling)), lambda: [self._compiler.bind(tail())]
+                ("tail", count > 1, sampling.kernels), lambda: [self._compiler.bind(tail())]
             )
         self._chunk = Chunk(count, self._clock())
         before: Awaitable[None] | None = None
@@ -330,7 +340,7 @@ class Engine:
             calls += last_row(model.shared, x, model.scratch.last, model.config.width)
             x = model.scratch.last
         calls += model.family.head(model, x, 1, self._sampler.logits)
-        penalties, noise, cut = _kind(sampling)
+        penalties, noise, cut = sampling.kernels
         return calls + sample(model.shared, self._sampler, penalties=penalties, noise=noise, cut=cut)
 
     async def logits(self, ids: Sequence[int], chunk: int = LOGITS_CHUNK) -> np.ndarray:
@@ -385,13 +395,3 @@ def _common_prefix(held: Sequence[int], ids: Sequence[int]) -> int:
             break
         count += 1
     return count
-
-
-def _penalises(p: SamplingParams) -> bool:
-    return p.repetition_penalty != 1.0 or p.presence_penalty != 0.0 or p.frequency_penalty != 0.0
-
-
-def _kind(p: SamplingParams) -> tuple[bool, bool, bool]:
-    """Which kernels a request needs: penalties, noise, cut."""
-    noise = p.temperature > 0
-    return _penalises(p), noise, noise and (p.top_k > 0 or p.top_p < 1.0 or p.min_p > 0)

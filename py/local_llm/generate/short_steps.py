@@ -6,10 +6,9 @@ weights again for each eight tokens, and are done several times sooner. Knows ne
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
-from local_llm.errors import LocalLLMError
+from local_llm.generate.preparation import Preparation
 from local_llm.gpu.kernel import Call
 from local_llm.gpu.plan import Compiler
 from local_llm.gpu.ports import Dispatch
@@ -27,7 +26,7 @@ class ShortSteps:
     def __init__(self, model: Model, compiler: Compiler) -> None:
         self._model, self._compiler = model, compiler
         self._agree: bool | None = None
-        self._preparing: asyncio.Task[None] | None = None
+        self.preparation = Preparation()
         self._steps: dict[int, list[Dispatch]] = {}  # by reach
 
     async def prepare(self) -> None:
@@ -40,16 +39,9 @@ class ShortSteps:
 
     def ready(self) -> bool:
         """Whether steps can be queued. Where not, they are prepared from now on."""
-        if self._agree is None and self._preparing is None:
-            self._preparing = asyncio.ensure_future(self._prepare_quietly())
+        if self._agree is None:
+            self.preparation.begin(self.prepare)
         return bool(self._agree) and bool(self._steps)
-
-    async def _prepare_quietly(self) -> None:
-        try:
-            await self.prepare()
-        except LocalLLMError:  # a lost device is told to those who wait for it
-            return
-        self._preparing = None
 
     def step(self, end: int) -> tuple[int, list[Dispatch]]:
         """One for tokens at positions below `end`, and the reach that it is for."""

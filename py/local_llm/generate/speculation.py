@@ -6,12 +6,11 @@ no step waits for the host. A token gets the same numbers in either kind of step
 
 from __future__ import annotations
 
-import asyncio
 import struct
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 
-from local_llm.errors import LocalLLMError
+from local_llm.generate.preparation import Preparation
 from local_llm.gpu.kernel import Call
 from local_llm.gpu.plan import Compiler
 from local_llm.gpu.ports import Handle
@@ -40,7 +39,7 @@ class Speculation:
         self._buffers: DraftBuffers = allocate_drafts(model.memory, sampler, model.context, TOKENS)
         self._plans: dict[tuple[Choice, int], Handle] = {}
         self._compiled: set[Choice] = set()
-        self._compiling: asyncio.Task[None] | None = None
+        self.preparation = Preparation()
         self._written = 0  # positions of the history that the host has written for this generation
         self._steps = 0  # queued
 
@@ -63,16 +62,9 @@ class Speculation:
 
     def ready(self, choice: Choice) -> bool:
         """Whether steps can be queued. Where not, their kernels are being compiled from now on."""
-        if choice not in self._compiled and self._compiling is None:
-            self._compiling = asyncio.ensure_future(self._prepare_quietly(choice))
+        if choice not in self._compiled:
+            self.preparation.begin(lambda: self.prepare(choice))
         return choice in self._compiled and bool(self.agrees)
-
-    async def _prepare_quietly(self, choice: Choice) -> None:
-        try:
-            await self.prepare(choice)
-        except LocalLLMError:  # a lost device is told to those who wait for it
-            return
-        self._compiling = None
 
     def take_over(self, ids: Sequence[int], limit: int) -> None:
         """Before the first step of drafts after others. ids: prompt and answer as known; limit: ids to choose in all.

@@ -42,6 +42,17 @@ class SamplingParams:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
 
+    @property
+    def penalises(self) -> bool:
+        """Whether any penalty is on."""
+        return self.repetition_penalty != 1.0 or self.presence_penalty != 0.0 or self.frequency_penalty != 0.0
+
+    @property
+    def kernels(self) -> tuple[bool, bool, bool]:
+        """What of `sample` it needs: penalties, noise, cut."""
+        noise = self.temperature > 0
+        return self.penalises, noise, noise and (self.top_k > 0 or self.top_p < 1.0 or self.min_p > 0)
+
 
 def pack_sampling(p: SamplingParams) -> bytes:
     """`struct Sampling` of shaders/lib/sampling.wgsl, 32 bytes."""

@@ -105,6 +105,8 @@ async def _after_prefix(llm: LocalLLM, suite: Suite, decode: float) -> dict[str,
         assert isinstance(reply, Reply)
         return reply.time_to_first_token or 0.0
 
+    await first(_prompt(TURN, 99, 250))
+    await llm.with_engine(_settled)
     alone, behind = [], []
     for salt in range(suite.runs + 1):
         prefix = _prompt(suite.prefix, 100 + salt, 250)
@@ -118,6 +120,12 @@ async def _after_prefix(llm: LocalLLM, suite: Suite, decode: float) -> dict[str,
         "alone_s": alone[1:],
         "step_s": 1 / decode if decode else 0.0,
     }
+
+
+async def _settled(engine: Engine) -> None:
+    """What short prompts need is being prepared when the first one comes."""
+    if engine._short is not None:
+        await engine._short.preparation.wait()
 
 
 async def _step(engine: Engine, suite: Suite, decode: float) -> dict[str, Any]:
