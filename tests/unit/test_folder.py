@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tracemalloc
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -251,24 +250,6 @@ def test_a_broken_file_is_a_typed_error(case):
         wait(open_dialogue("folder", TokenizerFiles(BAD[case]), open_tokenizer))
 
 
-LONGER = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 9}
-GROWING = {
-    "replacements": [LONGER] * 20,
-    "a long one": [LONGER | {"content": "a" * 100}],
-    "between all characters": [LONGER | {"pattern": {"Regex": "b*"}}] * 20,
-    "nothing": [LONGER | {"pattern": {"String": ""}, "content": "a"}] * 20,
-    "bytes of bytes": [{"type": "ByteLevel"}] * 20,
-}
-
-
-@pytest.mark.parametrize("case", GROWING)
-def test_steps_that_make_texts_ever_longer_are_refused(case):
-    found = json.loads(original("byte level").to_str())
-    found["normalizer"] = {"type": "Sequence", "normalizers": GROWING[case]}
-    with pytest.raises(CorruptModel, match="many times as long"):
-        read_folder("folder", TokenizerFiles(json.dumps(found).encode()))
-
-
 @pytest.mark.parametrize("token", [[], "a", -1, 1 << 20, True])
 def test_a_post_processor_writes_tokens_only(token):
     found = json.loads(original("word piece").to_str())
@@ -285,18 +266,6 @@ def test_an_unknown_token_is_one(token):
         read_folder("folder", TokenizerFiles(json.dumps(found).encode()))
 
 
-def test_control_tokens_of_any_length_take_little_memory():
-    found = json.loads(original("byte level").to_str())
-    for token, length in enumerate((60_000, 500, 499), 5):
-        found["added_tokens"].append({"id": token, "content": f"<{'a' * length}>", "special": True})
-    files = TokenizerFiles(json.dumps(found).encode(), CONFIG)
-    tracemalloc.start()
-    opened = wait(open_dialogue("folder", files, open_tokenizer))
-    opened.chat_ids([{"role": "user", "content": "<" + "a" * 50_000}])
-    assert tracemalloc.get_traced_memory()[1] < 8 << 20
-    tracemalloc.stop()
-
-
 @pytest.mark.parametrize("kind", BUILDERS)
 def test_halves_of_characters_in_tokens_read_as_a_mark(kind):
     found = json.loads(original(kind).to_str())
@@ -307,21 +276,6 @@ def test_halves_of_characters_in_tokens_read_as_a_mark(kind):
         token = vocab["\ud800"] = len(vocab) + 9
     vocabulary, _ = read_folder("folder", TokenizerFiles(json.dumps(found).encode()))
     assert vocabulary.token_bytes(token, special=True).strip() == b"?"
-
-
-def test_a_text_that_the_library_cannot_cope_with_is_a_typed_error():
-    """The library panics, which is no Exception: its expression goes back and forth without end."""
-    found = json.loads(original("byte level").to_str())
-    found["pre_tokenizer"] = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
-    opened = wait(open_dialogue("folder", TokenizerFiles(json.dumps(found).encode()), open_tokenizer))
-    with pytest.raises(UnsupportedModel, match="fails on a text"):
-        opened.completion_ids("a" * 40 + "b")
-    found["model"] = {"type": "Unigram", "vocab": [["a", 0.5]]}
-    opened = wait(
-        open_dialogue("folder", TokenizerFiles(json.dumps(found | {"added_tokens": []}).encode()), open_tokenizer)
-    )
-    with pytest.raises(UnsupportedModel, match="fails on a text"):
-        opened.completion_ids("b")
 
 
 def test_an_unknown_type_is_named():

@@ -43,6 +43,7 @@ from local_llm.text.vocabulary import (
 )
 
 _MAX_GROWTH = 64  # times a text's length
+_MAX_WORD = 500  # characters of a word whose every part is looked up; files say 100
 # Nobody types this; texts that hold it lose it.
 _JOINT = "\U000ffffd\U0010abcd\U000ffffd"
 
@@ -95,7 +96,9 @@ def _read(name: str, file: TokenizerFile, files: TokenizerFiles) -> Generator[by
         raise UnsupportedModel(
             f"{name} has a tokenizer of type '{kind!s:.40}'.", remedy="BPE, Unigram and WordPiece work."
         )
-    _check_growth([step for part in ("normalizer", "pre_tokenizer") for step in _steps(parsed.get(part))])
+    _check_growth([step for part in ("normalizer", "pre_tokenizer") for step in _steps(parsed.get(part))], model)
+    if kind == "WordPiece":
+        _check_words(model)
     added = {int(entry["id"]): entry for entry in parsed.get("added_tokens") or ()}
     listed = yield from _gathered(read_listed(file))
     table = yield from table_of(listed, {token: str(entry["content"]) for token, entry in added.items()})
@@ -232,18 +235,37 @@ def _steps(part: Any) -> Iterator[Mapping[str, Any]]:
                 yield from _steps(step)
 
 
-def _check_growth(steps: Sequence[Mapping[str, Any]]) -> None:
-    """A few steps that each make a text some times as long would fill the memory with a short one."""
+def _check_growth(steps: Sequence[Mapping[str, Any]], model: Mapping[str, Any]) -> None:
+    """A few steps that each make a text some times as long would fill the memory with a short one.
+
+    So would what the model puts at the characters of a word: each of its bytes can become a token.
+    """
     growth = 1
+    for name in ("continuing_subword_prefix", "end_of_word_suffix"):
+        affix = model.get(name)
+        if affix is not None and not isinstance(affix, str):
+            raise TypeError(f"its {name} is no text")
+        growth *= 1 + len((affix or "").encode("utf-8", "replace"))
     for step in steps:
         content, pattern = step.get("content"), step.get("pattern")
         if step.get("type") == "Replace" and isinstance(content, str):
             # Regular expressions may match nothing, at each place.
             growth *= max(1, len(content)) + (pattern == {"String": ""} or "Regex" in (pattern or ()))
+        elif step.get("type") == "Prepend":
+            growth *= 1 + len(step["prepend"])
         elif step.get("type") in ("ByteLevel", "Precompiled"):
             growth *= 2
         if growth > _MAX_GROWTH:
-            raise ValueError("its steps make texts many times as long")
+            break
+    if growth > _MAX_GROWTH:
+        raise ValueError("its steps make texts many times as long")
+
+
+def _check_words(model: Mapping[str, Any]) -> None:
+    """The library's time is the cube of a word's length, up to this one; longer words are unknown to it."""
+    longest = model.get("max_input_chars_per_word", 0)
+    if type(longest) is not int or not 0 <= longest <= _MAX_WORD:
+        raise ValueError(f"its words have up to {longest!r:.20} characters, more than {_MAX_WORD}")
 
 
 def _scheme(step: Mapping[str, Any]) -> str | None:

@@ -172,6 +172,7 @@ def table_of(listed: Listed, added: Mapping[int, str]) -> Generator[bytes, None,
 
 def merge_rows(file: TokenizerFile, hidden: set[str]) -> Iterator[bytes]:
     """`,merge` as JSON, without those that have or make a hidden token. Raises ValueError, TypeError."""
+    prefix = file.rest["model"].get("continuing_subword_prefix") or ""
     count = 0
     for start, stop in file.merges or ():
         found: list[Any] = json.loads(b"[" + file.raw[start:stop] + b"]")
@@ -182,8 +183,21 @@ def merge_rows(file: TokenizerFile, hidden: set[str]) -> Iterator[bytes]:
         pairs = [merge.split(" ", 1) for merge in found] if written else found
         if not set(map(type, pairs)) <= {list} or not set(map(len, pairs)) <= {2}:
             raise ValueError("a merge is no pair")
-        if not (hidden.isdisjoint(map("".join, pairs)) and hidden.isdisjoint(chain.from_iterable(pairs))):
-            kept = zip(found, pairs, strict=True)
-            found = [merge for merge, pair in kept if hidden.isdisjoint((*pair, "".join(pair)))]
-        made = json.dumps(found, ensure_ascii=False, separators=(",", ":"))[1:-1]
-        yield b"," + made.encode("utf-8", "replace") if made else b""
+        made = _made(pairs, prefix)
+        if not (hidden.isdisjoint(made) and hidden.isdisjoint(chain.from_iterable(pairs))):
+            kept = zip(found, pairs, made, strict=True)
+            found = [merge for merge, pair, whole in kept if hidden.isdisjoint((*pair, whole))]
+        rows = json.dumps(found, ensure_ascii=False, separators=(",", ":"))[1:-1]
+        yield b"," + rows.encode("utf-8", "replace") if rows else b""
+
+
+def _made(pairs: Sequence[Sequence[str]], prefix: str) -> list[str]:
+    """What the merges make. The prefix of a part that goes on is cut off by its length alone: it must be there.
+
+    Elsewhere the library cuts a character in two, and its own error about that ends the process.
+    """
+    if not prefix:
+        return list(map("".join, pairs))
+    if not all(right.startswith(prefix) for _, right in pairs):
+        raise ValueError("a merge's second part is without the continuing_subword_prefix")
+    return [left + right[len(prefix) :] for left, right in pairs]
