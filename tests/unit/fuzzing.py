@@ -1,13 +1,18 @@
-"""What the fuzzing tests share: how long they go on, and what one example may take. Knows no format."""
+"""What the fuzzing tests share: how long they go on, and what one example may take. Knows no format.
+
+A soak keeps the example that it is at in .cache/fuzz/, and those that failed: native code can end the whole process.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+import traceback
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +48,8 @@ def fuzzing(test: Callable[..., None]) -> Callable[..., None]:
 def explore(request: Any, examples: int, strategy: Any, one: Callable[[Any], None]) -> None:
     """one(example) for so many examples, or as many as its time allows."""
     seconds = seconds_each(request)
+    kept = request.config.rootpath / ".cache" / "fuzz" / f"{request.node.name}.txt"
+    tried = keeping(kept, one) if seconds else one
 
     @settings(
         max_examples=200 if seconds else examples,
@@ -54,7 +61,7 @@ def explore(request: Any, examples: int, strategy: Any, one: Callable[[Any], Non
     )
     @given(strategy)
     def run(example: Any) -> None:
-        one(example)
+        tried(example)
 
     end, rounds = time.monotonic() + seconds, 0
     while not rounds or time.monotonic() < end:
@@ -64,6 +71,23 @@ def explore(request: Any, examples: int, strategy: Any, one: Callable[[Any], Non
         print(f"{request.node.name}: {200 * rounds} examples in {seconds:.0f} s")
 
 
+def keeping(path: Path, one: Callable[[Any], None]) -> Callable[[Any], None]:
+    """one, with its example in `path` until it is through; where it fails, both stay as NAME.failed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def run(example: Any) -> None:
+        path.write_text(f"{example!r}\n", "utf-8")
+        try:
+            one(example)
+        except BaseException:
+            path.write_text(f"{example!r}\n{traceback.format_exc()}", "utf-8", "backslashreplace")
+            path.replace(path.with_suffix(".failed"))
+            raise
+        path.unlink()
+
+    return run
+
+
 @contextmanager
 def bounded(nbytes: int, of: type[LocalLLMError] | None = None) -> Iterator[None]:
     """What is done in here ends well or in a typed error, soon, with so many more bytes at the most.
@@ -71,11 +95,14 @@ def bounded(nbytes: int, of: type[LocalLLMError] | None = None) -> Iterator[None
     of: the error that it must end in.
     """
 
+    late: list[int] = []
+
     def hung(number: int, frame: Any) -> None:
+        late.append(number)
         raise Hung(f"still at it after {SLOW} seconds")
 
     before = signal.signal(signal.SIGPROF, hung)
-    signal.setitimer(signal.ITIMER_PROF, SLOW)
+    signal.setitimer(signal.ITIMER_PROF, SLOW, SLOW)
     tracemalloc.start()
     try:
         with pytest.raises(of) if of else suppress(LocalLLMError):
@@ -83,6 +110,8 @@ def bounded(nbytes: int, of: type[LocalLLMError] | None = None) -> Iterator[None
         peak = tracemalloc.get_traced_memory()[1]
         assert peak < nbytes, f"{peak} bytes at once; {nbytes} were allowed"
     finally:
-        tracemalloc.stop()
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
+        tracemalloc.stop()
+    if late:  # in a destructor or a callback no exception goes further
+        raise Hung(f"was told {len(late)} times to end")
