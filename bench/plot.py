@@ -97,15 +97,15 @@ def by_position(runs: dict[str, Any]) -> str:
     """Lines: decode speed against the middle of the positions that a run decoded."""
     series: dict[str, list[tuple[float, float]]] = {}
     for name, run in runs.items():
-        model = name.split(",")[0]
-        if " " not in model:
+        model, *rest = name.split(", ")
+        if not rest or (len(rest) == 1 and rest[0].endswith(" prompt tokens")):
             at = run["prompt_tokens"] + run["new_tokens"] / 2
             series.setdefault(model, []).append((at, run["decode_tokens_per_second"]))
     left, top, width, height = 60, 60, 560, 300
     x = lambda at: left + width * at / 4000  # noqa: E731
-    y = lambda speed: top + height * (1 - speed / 1300)  # noqa: E731
-    parts = [part for speed in range(0, 1201, 300) for part in (line(left, y(speed), left + width, y(speed), PALE),)]
-    parts += [text(left - 8, y(speed) + 4, str(speed), "end") for speed in range(0, 1201, 300)]
+    y = lambda speed: top + height * (1 - speed / 1500)  # noqa: E731
+    parts = [part for speed in range(0, 1501, 300) for part in (line(left, y(speed), left + width, y(speed), PALE),)]
+    parts += [text(left - 8, y(speed) + 4, str(speed), "end") for speed in range(0, 1501, 300)]
     parts += [text(x(at), top + height + 20, str(at), "middle") for at in range(0, 4001, 1000)]
     parts.append(text(left + width, top + height + 40, "position", "end", THEIRS))
     for model, points in series.items():
@@ -116,7 +116,7 @@ def by_position(runs: dict[str, Any]) -> str:
         parts.append(f'<polyline points="{path}" fill="none" stroke="{OURS}" stroke-width="2"/>')
         parts += [f'<circle cx="{x(at):.1f}" cy="{y(speed):.1f}" r="3.5" fill="{OURS}"/>' for at, speed in points]
         most = limit(model)
-        if most < 1300:
+        if most < 1500:
             parts += [line(left, y(most), left + width, y(most), LIMIT, 1.5)]
             parts.append(text(left + width + 6, y(most) + 4, f"limit of {model}", color=LIMIT, size=11))
         parts.append(text(left + width + 6, y(points[-1][1]) + (14 if model.endswith("135m") else -2), model))
