@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from local_llm.formats.quant import BY_NAME, MLC_TYPES
 from local_llm.models.model import MAX_CHUNK
 from local_llm.ops.attention import MOST_PARTS
+from local_llm.ops.variants import LEAST_INT8_COLS
 from local_llm.ops.weight import packed_bytes
 
 _PLAIN = {"q0f16": "F16", "q0f32": "F32"}
@@ -151,10 +152,12 @@ def cache_bytes(shapes: Shapes, context: int, chunk: int = MAX_CHUNK) -> int:
 
 
 def working_bytes(shapes: Shapes, context: int, chunk: int = MAX_CHUNK) -> int:
-    """Activations of one chunk, the tables of rotations, logits and counts, f32."""
+    """Activations of one chunk, the tables of rotations, logits and counts, f32; and inputs rounded to bytes."""
     chunk = min(chunk, context)
     queries, keys = shapes.heads * shapes.head_width, shapes.kv_heads * shapes.head_width
     floats = chunk * (2 * shapes.width + queries + 2 * keys + 3 * shapes.ffn_width) + shapes.width
     floats += max(chunk, 2 * MOST_PARTS) * queries
     floats += context * shapes.head_width * (2 if shapes.global_every else 1)
-    return 4 * (floats + (0 if shapes.encoder else 2 * shapes.vocab))
+    widest = max(shapes.width, queries, shapes.ffn_width)
+    rounded = chunk * widest * 3 // 2 if widest >= LEAST_INT8_COLS else 0
+    return rounded + 4 * (floats + (0 if shapes.encoder else 2 * shapes.vocab))

@@ -95,7 +95,13 @@ class Loaded:
     def kernels(self) -> dict[str, Any]:
         """What is known of the cache and the kernels on this adapter, JSON-able."""
         tuning = asdict(self.tuning) if self.tuning else None
-        known = {"replaced_kernels": list(self.replaced), "wrong_kernels": list(self.wrong), "tuning": tuning}
+        few = self.engine.short.agrees if self.engine.short else None  # True or False once it was tried
+        known = {
+            "few_tokens_agree": few,
+            "replaced_kernels": list(self.replaced),
+            "wrong_kernels": list(self.wrong),
+            "tuning": tuning,
+        }
         return {"cache_bits": self.model.heads[0].bits, "int8": self.model.shared.rounded is not None, **known}
 
 

@@ -25,18 +25,18 @@ async def turn(service, new):
     engine = service._require().engine
     engine._held = []
     await service.complete(FIRST, max_tokens=1, ignore_eos=True)
-    steps, step = [], engine._short.step
-    engine._short.step = lambda end: (steps.append(end), step(end))[1]
+    steps, step = [], engine.short.step
+    engine.short.step = lambda end: (steps.append(end), step(end))[1]
     try:
         reply = await service.complete([*FIRST, *new], max_tokens=8, ignore_eos=True)
     finally:
-        engine._short.step = step
+        engine.short.step = step
     return reply.token_ids, reply.usage.cached_tokens, steps
 
 
 async def test_a_short_turn_takes_steps_of_eight_and_says_the_same(gpu_llm, path, monkeypatch):
     await gpu_llm.init(path)
-    short = gpu_llm._loaded.engine._short
+    short = gpu_llm._loaded.engine.short
     monkeypatch.setattr(short.preparation, "begin", lambda work: None)  # not now
     wanted, cached, steps = await turn(gpu_llm, NEW)
     assert (cached, steps) == (len(FIRST), [])
@@ -53,13 +53,13 @@ async def test_a_short_turn_takes_steps_of_eight_and_says_the_same(gpu_llm, path
 
 async def test_they_are_prepared_when_first_wanted(gpu_llm, path):
     await gpu_llm.init(path)
-    short = gpu_llm._loaded.engine._short
+    short = gpu_llm._loaded.engine.short
     assert not short.ready()
     await short.preparation.wait()
     assert short.ready()
     assert (await turn(gpu_llm, NEW))[2]
     await gpu_llm.init(path)
-    gpu_llm._loaded.engine._short.ready()
+    gpu_llm._loaded.engine.short.ready()
     await gpu_llm.unload()  # while it is being prepared
     await gpu_llm.init(path)
     assert (await gpu_llm.complete(FIRST, max_tokens=2, ignore_eos=True)).token_ids
@@ -68,7 +68,7 @@ async def test_they_are_prepared_when_first_wanted(gpu_llm, path):
 async def test_keys_and_values_are_those_of_single_steps(gpu_llm, path):
     await gpu_llm.init(path)
     engine, prompt = gpu_llm._loaded.engine, [*FIRST, *NEW]
-    await engine._short.prepare()
+    await engine.short.prepare()
 
     async def caches():
         held = [part for cache in engine._model.caches for part in (cache.k, cache.v)]
@@ -90,9 +90,10 @@ def test_where_they_are_wrong_they_do_not_run(host, counted, path):
 
     service = LocalLLM(replace(host, open_device=open_device, store=Shelf(), self_test=False))
     wait(service.init(path))
-    short = service._loaded.engine._short
+    short = service._loaded.engine.short
     wait(short.prepare())
-    assert short._agree is False
+    assert short.agrees is False
+    assert wait(service.runtime_info())["few_tokens_agree"] is False
     assert not short.ready()
     assert wait(turn(service, NEW))[2] == []
     wait(service.unload())

@@ -93,7 +93,7 @@ class Engine:
             model.memory, model.shared.caps, vocab, RING, model.tokens, self._ring
         )
         self._speculation = speculation_of(model, self._sampler, self._compiler)
-        self._short = short_steps_of(model, self._compiler)
+        self.short = short_steps_of(model, self._compiler)
         self._plans: dict[object, list[Handle]] = {}
         self._steps: dict[tuple[int, int], list[Dispatch]] = {}
         self._counts = sorted({min(count, model.max_chunk) for count in (*COUNTS, model.max_chunk)})
@@ -123,7 +123,7 @@ class Engine:
 
     def close(self) -> None:
         """The model is about to be freed: end what is prepared for later."""
-        for steps in (self._short, self._speculation):
+        for steps in (self.short, self._speculation):
             if steps is not None:
                 steps.preparation.stop()
 
@@ -167,8 +167,8 @@ class Engine:
             self._held = [*request.prompt, *outcome.token_ids[request.answered : -1]]
             outcome.finish_reason = outcome.finish_reason or "interrupted"
             await decoding.drop()
-            if self._foresees and self._short is not None:
-                self._short.ready()
+            if self._foresees and self.short is not None:
+                self.short.ready()
 
     async def _decoding(self, request: Request, timing: Timing, goal: int) -> Decoding:
         penalties, *choice = request.sampling.kernels
@@ -262,12 +262,12 @@ class Engine:
         return all(self._reach - ring.context <= max(0, position + 1 - ring.window) for ring in rings)
 
     def _takes_short_steps(self, count: int) -> bool:
-        return self._short is not None and 1 < count <= LONGEST and self._short.ready()
+        return self.short is not None and 1 < count <= LONGEST and self.short.ready()
 
     def _prefill_plan(self, count: int, end: int) -> list[Handle]:
         """A chunk's step. A plan serves all counts up to its own: prompts of any length find one recorded already."""
-        if self._short is not None and self._takes_short_steps(count):
-            reach, step = self._short.step(end)
+        if self.short is not None and self._takes_short_steps(count):
+            reach, step = self.short.step(end)
             return self._recorded(("short", reach), lambda: [step])
         if count == 1 and not self._software:
             reach = reach_of(end)

@@ -25,7 +25,7 @@ class ShortSteps:
 
     def __init__(self, model: Model, compiler: Compiler) -> None:
         self._model, self._compiler = model, compiler
-        self._agree: bool | None = None
+        self.agrees: bool | None = None  # whether this adapter computes such steps right, once that was tried
         self.preparation = Preparation()
         self._steps: dict[int, list[Dispatch]] = {}  # by reach
 
@@ -34,14 +34,14 @@ class ShortSteps:
         reaches = [0, *(reach for reach in REACHES if reach < self._model.context)]
         calls = {reach: self._calls(reach) for reach in reaches}
         await self._compiler.prepare([call for some in calls.values() for call in some])
-        self._agree = await few_agree(self._model, MOST_TOKENS)
+        self.agrees = await few_agree(self._model, MOST_TOKENS)
         self._steps = {reach: self._compiler.bind(some) for reach, some in calls.items()}
 
     def ready(self) -> bool:
         """Whether steps can be queued. Where not, they are prepared from now on."""
-        if self._agree is None:
+        if self.agrees is None:
             self.preparation.begin(self.prepare)
-        return bool(self._agree) and bool(self._steps)
+        return bool(self.agrees) and bool(self._steps)
 
     def step(self, end: int) -> tuple[int, list[Dispatch]]:
         """One for tokens at positions below `end`, and the reach that it is for."""

@@ -124,8 +124,8 @@ async def _after_prefix(llm: LocalLLM, suite: Suite, decode: float) -> dict[str,
 
 async def _settled(engine: Engine) -> None:
     """What short prompts need is being prepared when the first one comes."""
-    if engine._short is not None:
-        await engine._short.preparation.wait()
+    if engine.short is not None:
+        await engine.short.preparation.wait()
 
 
 async def _step(engine: Engine, suite: Suite, decode: float) -> dict[str, Any]:
