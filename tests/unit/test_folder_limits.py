@@ -90,6 +90,13 @@ def test_control_tokens_of_any_length_take_little_memory():
     tracemalloc.stop()
 
 
+def test_a_definition_that_the_library_panics_on_is_a_typed_error():
+    """It takes more bytes off a merge's second part than that has."""
+    model = {"type": "BPE", "vocab": {"a": 0}, "merges": [["a", "a"]], "continuing_subword_prefix": "aaaaa"}
+    with pytest.raises(UnsupportedModel, match=r"cannot be built: .*out of range"):
+        wait(open_tokenizer(json.dumps({"model": model}).encode()))
+
+
 def test_a_text_that_the_library_cannot_cope_with_is_a_typed_error():
     """The library panics, which is no Exception: its expression goes back and forth without end."""
     found = json.loads(original("byte level").to_str())
