@@ -87,10 +87,12 @@ class Loaded:
     wrong: tuple[str, ...] = ()
     tuning: Tuning | None = None
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Free all GPU memory."""
-        self.engine.close()
-        self.memory.close()
+        try:
+            await self.engine.close()
+        finally:
+            self.memory.close()
 
     def kernels(self) -> dict[str, Any]:
         """What is known of the cache and the kernels on this adapter, JSON-able."""

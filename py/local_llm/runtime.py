@@ -147,7 +147,7 @@ class LocalLLM:
         if isinstance(error, DeviceLost):
             self._device = None
             if self._loaded is not None:
-                self._loaded.close()
+                self._loaded.memory.close()
                 self._loaded = None
         self.state.phase, self.state.error, self.state.model = "error", inspection.message(error), None
         self.state.gpu_bytes = 0
@@ -174,8 +174,10 @@ class LocalLLM:
             if self._loaded is None or self._loaded.lineage is not loaded.lineage:
                 return
             loaded, self._loaded, self._leaving = self._loaded, None, None
-            loaded.close()
-            self._left(loaded.name, "loading" if self.state.phase == "loading" else "empty")
+            try:
+                await loaded.close()
+            finally:
+                self._left(loaded.name, "loading" if self.state.phase == "loading" else "empty")
 
     def _left(self, name: str, phase: str = "empty") -> None:
         self.state.phase, self.state.progress = phase, 0.0
@@ -348,7 +350,7 @@ class LocalLLM:
     async def _revive(self, lost: Loaded) -> Loaded:
         """The same model on a new device."""
         self._device = None
-        lost.close()
+        await lost.close()
         self.state.phase, self.state.progress, self.state.gpu_bytes = "loading", 0.0, 0
         self._events.emit("loading", model=lost.name, recovering=True)
         try:

@@ -121,11 +121,11 @@ class Engine:
         if not self._software:
             self._steps = {key: self._compiler.bind(calls) for key, calls in steps.items()}
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """The model is about to be freed: end what is prepared for later."""
         for steps in (self.short, self._speculation):
             if steps is not None:
-                steps.preparation.stop()
+                await steps.preparation.stop()
 
     def interrupt(self) -> None:
         """End the running generation at the next token; what is queued on the GPU is at most two short batches."""

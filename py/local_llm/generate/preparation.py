@@ -31,7 +31,8 @@ class Preparation:
         if self._task is not None:
             await asyncio.shield(self._task)
 
-    def stop(self) -> None:
-        """It is not wanted any more: the model's buffers are about to go."""
+    async def stop(self) -> None:
+        """It is not wanted any more: the model's buffers are about to go. It holds none of its own afterwards."""
         if self._task is not None:
             self._task.cancel()
+            await asyncio.wait([self._task])
