@@ -19,7 +19,6 @@ ENOUGH_WORKGROUPS = 256
 MANY_ROWS = 8192
 MOST_LANES = 256  # in a workgroup of matvec: what every adapter offers
 LEAST_INT8_COLS = 2048  # below, a product waits for other things than its arithmetic (docs/log.md)
-LEAST_INT8_TOKENS = 33  # of matmul: its int8 tiles take 64 tokens, its small ones 32
 INT8_FORMATS = frozenset(  # whose weights are small whole numbers times a scale: lib/bytes_<format>.wgsl
     ("q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "q4f16_1", "q4f32_1")
 )
@@ -174,7 +173,7 @@ def matmul_variant(s: Shared, weight: Weight, tokens: int) -> tuple[Variant, int
     """Also how many tokens one workgroup takes."""
     if s.caps.software:
         return _serial(weight.rows, weight.cols, 16), 4
-    if tokens >= LEAST_INT8_TOKENS and rounds_input(s, weight):
+    if rounds_input(s, weight):
         lanes, each = (128 if s.caps.workgroup_bytes >= 18 << 10 else 64), 8
         if -(-weight.rows // lanes) * -(-tokens // 64) < ENOUGH_WORKGROUPS // 2:
             lanes, each = 64, 4
