@@ -34,10 +34,9 @@ async def turn(service, new):
     return reply.token_ids, reply.usage.cached_tokens, steps
 
 
-async def test_a_short_turn_takes_steps_of_eight_and_says_the_same(gpu_llm, path, monkeypatch):
+async def test_a_short_turn_takes_steps_of_eight_and_says_the_same(gpu_llm, path):
     await gpu_llm.init(path)
     short = gpu_llm._loaded.engine.short
-    monkeypatch.setattr(short.preparation, "begin", lambda work: None)  # not now
     wanted, cached, steps = await turn(gpu_llm, NEW)
     assert (cached, steps) == (len(FIRST), [])
     await short.prepare()
@@ -51,15 +50,17 @@ async def test_a_short_turn_takes_steps_of_eight_and_says_the_same(gpu_llm, path
     assert steps == []
 
 
-async def test_they_are_prepared_when_first_wanted(gpu_llm, path):
+async def test_they_are_prepared_after_the_first_answer(gpu_llm, path):
     await gpu_llm.init(path)
-    short = gpu_llm._loaded.engine.short
-    assert not short.ready()
-    await short.preparation.wait()
-    assert short.ready()
+    engine = gpu_llm._loaded.engine
+    engine._foresees = True  # as where there is a self-test
+    assert not engine.short.ready
+    await gpu_llm.complete(FIRST, max_tokens=1)
+    await engine.short.preparation.wait()
+    assert engine.short.ready
     assert (await turn(gpu_llm, NEW))[2]
     await gpu_llm.init(path)
-    gpu_llm._loaded.engine.short.ready()
+    gpu_llm._loaded.engine.short.foresee()
     await gpu_llm.unload()  # while it is being prepared
     await gpu_llm.init(path)
     assert (await gpu_llm.complete(FIRST, max_tokens=2, ignore_eos=True)).token_ids
@@ -94,6 +95,6 @@ def test_where_they_are_wrong_they_do_not_run(host, counted, path):
     wait(short.prepare())
     assert short.agrees is False
     assert wait(service.runtime_info())["few_tokens_agree"] is False
-    assert not short.ready()
+    assert not short.ready
     assert wait(turn(service, NEW))[2] == []
     wait(service.unload())

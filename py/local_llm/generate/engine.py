@@ -81,7 +81,7 @@ class Engine:
     """The loop over one loaded model. One generation at a time; the caller sees to that."""
 
     def __init__(self, model: Model, clock: Callable[[], float], foresees: bool = False) -> None:
-        """foresees: what a short prompt needs is prepared after an answer, and not only once there is one."""
+        """foresees: what short prompts are faster with is prepared after the first answer."""
         self._foresees = foresees
         self._model = model
         self._clock = clock
@@ -168,7 +168,7 @@ class Engine:
             outcome.finish_reason = outcome.finish_reason or "interrupted"
             await decoding.drop()
             if self._foresees and self.short is not None:
-                self.short.ready()
+                self.short.foresee()
 
     async def _decoding(self, request: Request, timing: Timing, goal: int) -> Decoding:
         penalties, *choice = request.sampling.kernels
@@ -262,7 +262,7 @@ class Engine:
         return all(self._reach - ring.context <= max(0, position + 1 - ring.window) for ring in rings)
 
     def _takes_short_steps(self, count: int) -> bool:
-        return self.short is not None and 1 < count <= LONGEST and self.short.ready()
+        return self.short is not None and 1 < count <= LONGEST and self.short.ready
 
     def _prefill_plan(self, count: int, end: int) -> list[Handle]:
         """A chunk's step. A plan serves all counts up to its own: prompts of any length find one recorded already."""

@@ -37,11 +37,15 @@ class ShortSteps:
         self.agrees = await few_agree(self._model, MOST_TOKENS)
         self._steps = {reach: self._compiler.bind(some) for reach, some in calls.items()}
 
+    @property
     def ready(self) -> bool:
-        """Whether steps can be queued. Where not, they are prepared from now on."""
+        """Whether steps can be queued."""
+        return bool(self.agrees) and bool(self._steps)
+
+    def foresee(self) -> None:
+        """Prepare them from now on, unless that was done."""
         if self.agrees is None:
             self.preparation.begin(self.prepare)
-        return bool(self.agrees) and bool(self._steps)
 
     def step(self, end: int) -> tuple[int, list[Dispatch]]:
         """One for tokens at positions below `end`, and the reach that it is for."""
