@@ -265,7 +265,7 @@ def _check_words(model: Mapping[str, Any]) -> None:
     """The library's time is the cube of a word's length, up to this one; longer words are unknown to it."""
     longest = model.get("max_input_chars_per_word", 0)
     if type(longest) is not int or not 0 <= longest <= _MAX_WORD:
-        raise ValueError(f"its words have up to {longest!r:.20} characters, more than {_MAX_WORD}")
+        raise ValueError(f"expected words of 0 to {_MAX_WORD} characters, found {longest!r:.20}")
 
 
 def _scheme(step: Mapping[str, Any]) -> str | None:
