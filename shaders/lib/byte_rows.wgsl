@@ -4,7 +4,7 @@
 // As team_rows, but in each step a lane takes two blocks of each of its rows, and the input of a step, times the norm's
 // weight if there is one, becomes whole numbers. Uses quants, scales, x, norm, params.
 
-//#include weight
+//#include four_rows
 //#include input
 //#include rounding
 
@@ -22,28 +22,6 @@ override WORDS: u32 = 16 / TEAMS; // of four values, which a lane rounds in a st
 var<workgroup> x_bytes: array<vec4<u32>, TOKENS * 2 * SPAN>; // [token, half, block]
 var<workgroup> x_scales: array<f32, TOKENS * SPAN>;
 var<workgroup> tops: array<vec4<f32>, 2 * SPAN>; // the largest of each four
-
-struct Four {
-  p0: Packed,
-  p1: Packed,
-  p2: Packed,
-  p3: Packed,
-}
-
-fn fetch_rows(starts: vec4<u32>, block: u32) -> Four {
-  var rows: Four;
-  rows.p0 = fetch(starts.x + block);
-  if (ROWS > 1) {
-    rows.p1 = fetch(starts.y + block);
-  }
-  if (ROWS > 2) {
-    rows.p2 = fetch(starts.z + block);
-  }
-  if (ROWS > 3) {
-    rows.p3 = fetch(starts.w + block);
-  }
-  return rows;
-}
 
 // One token's blocks from `first` on into place t. Begins where `tops` may be written, ends with a barrier.
 fn stage(token: u32, t: u32, first: u32, local: u32) -> f32 {

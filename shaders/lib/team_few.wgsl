@@ -3,7 +3,7 @@
 // As team_rows, whose sums it makes in the same order, so that a token gets the same numbers from either. A block of
 // weights is fetched once for all TOKENS tokens of the workgroup. Uses quants, scales, x, norm, params.
 
-//#include weight
+//#include four_rows
 //#include input
 
 override NORM: bool = false;
@@ -19,28 +19,6 @@ override TILE: u32 = max(8, TEAMS) * STRIDE;
 // [token, quarter line, block]; in the end sums [token, team, lane]
 var<workgroup> tiles: array<vec4<f32>, TOKENS * TILE>;
 var<workgroup> squares: array<f32, TOKENS * SIZE>;
-
-struct Four {
-  p0: Packed,
-  p1: Packed,
-  p2: Packed,
-  p3: Packed,
-}
-
-fn fetch_rows(starts: vec4<u32>, block: u32) -> Four {
-  var rows: Four;
-  rows.p0 = fetch(starts.x + block);
-  if (ROWS > 1) {
-    rows.p1 = fetch(starts.y + block);
-  }
-  if (ROWS > 2) {
-    rows.p2 = fetch(starts.z + block);
-  }
-  if (ROWS > 3) {
-    rows.p3 = fetch(starts.w + block);
-  }
-  return rows;
-}
 
 // One token's part of the input into its tile.
 fn stage(token: u32, tile: u32, first: u32, local: u32) -> f32 {
