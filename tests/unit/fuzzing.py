@@ -21,6 +21,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from local_llm.errors import LocalLLMError
 
 CONSTANT = 12 << 20  # bytes beside those of the files: the tokenizer's tables, jinja2's compiler
+SMALL = 1 << 20  # bytes of files that take no more than that; larger ones take what docs/architecture.md allows
+MOST = 96 << 20
 BESIDE = 96 << 20  # bytes that any file, however large, may take beside its own: docs/architecture.md
 SLOW = 5.0  # seconds of a processor for one of them; some hundredths are usual
 SOAK_SECONDS = 1800  # of all fuzzing tests together; LOCAL_LLM_FUZZ_SECONDS says otherwise
@@ -86,6 +88,11 @@ def keeping(path: Path, one: Callable[[Any], None]) -> Callable[[Any], None]:
         path.unlink()
 
     return run
+
+
+def allowed(nbytes: int) -> int:
+    """Bytes that reading so many bytes of files may take."""
+    return nbytes + (CONSTANT if nbytes <= SMALL else MOST)
 
 
 @contextmanager

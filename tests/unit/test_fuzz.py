@@ -26,7 +26,7 @@ from tests.conftest import wait
 from tests.model.tiny import CHATML, write_tiny_gguf
 from tests.reference.folders import write_huggingface, write_mlc
 from tests.reference.gguf_writer import Typed, split_gguf, store
-from tests.unit.fuzzing import CONSTANT, bounded, explore, fuzzing
+from tests.unit.fuzzing import allowed, bounded, explore, fuzzing
 from tests.unit.golden_tokenizers import metadata_of
 from tests.unit.mutations import mutate_gguf, mutate_json, mutate_safetensors, mutate_tree
 from tests.unit.test_folder import BUILDERS, CONFIG, original
@@ -92,7 +92,7 @@ def sound(request, tmp_path):
 def test_any_edit_of_any_file_ends_well(request, sound, tmp_path):
     folder, name = sound
     texts = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-    limit = CONSTANT + sum(map(len, texts.values()))
+    limit = allowed(sum(map(len, texts.values())))
     broken = tmp_path / "broken"
     broken.mkdir()
 
@@ -135,7 +135,7 @@ def test_any_other_value_in_a_folder_ends_well(request, sound, tmp_path):
                 change = mutate_safetensors if file.endswith(".safetensors") else mutate_json
                 changed[file] = change(dice, texts[file], dice.randint(1, 3))
         write(broken, changed)
-        with bounded(CONSTANT + sum(map(len, changed.values()))):
+        with bounded(allowed(sum(map(len, changed.values())))):
             read_all(str(broken))
 
     explore(request, 60, SEED, one)
@@ -149,7 +149,7 @@ def test_any_other_value_in_a_gguf_ends_well(request, tmp_path):
     def one(seed) -> None:
         dice = Random(seed)
         data = mutate_gguf(dice, tiny.metadata, stored, dice.randint(1, 4), ARCHITECTURES)
-        with bounded(CONSTANT + len(data)):
+        with bounded(allowed(len(data))):
             read_all(data)
 
     read_all(mutate_gguf(Random(0), tiny.metadata, stored, 0, ()))
@@ -183,7 +183,7 @@ def test_any_other_value_of_a_vocabulary_ends_well(request, kind):
     def one(seed) -> None:
         dice = Random(seed)
         data = mutate_gguf(dice, metadata, {}, dice.randint(1, 3), ARCHITECTURES)
-        with bounded(CONSTANT + len(data)):
+        with bounded(allowed(len(data))):
             wait(opened(data))
 
     wait(opened(mutate_gguf(Random(0), metadata, {}, 0, ())))
@@ -202,7 +202,7 @@ def test_any_other_value_of_a_tokenizer_ends_well(request, kind):
         dice = Random(seed)
         data = mutate_json(dice, sound, dice.randint(1, 3))
         config = mutate_tree(dice, copy.deepcopy(CONFIG)) if dice.random() < 0.3 else CONFIG
-        with bounded(CONSTANT + len(data)):
+        with bounded(allowed(len(data))):
             wait(opened(data, config if isinstance(config, dict) else {}))
 
     wait(opened(sound, CONFIG))
