@@ -80,15 +80,29 @@ async def test_where_they_are_wrong_exact_products_run(host, counted, path):
         await service.unload()
 
 
-async def test_nothing_is_rounded_where_wgsl_has_no_such_products_or_a_cpu_computes(host, gpu_llm, path):
-    service = LocalLLM(host)
+@pytest.mark.parametrize(
+    ("caps", "rounds"),
+    [({}, True), ({"vendor": "Apple"}, False), ({"features": frozenset()}, False), ({"software": True}, False)],
+    ids=["a GPU", "Metal", "an older WGSL", "a CPU"],
+)
+async def test_where_inputs_are_rounded(host, counted, path, caps, rounds):
+    class Posing:
+        def __init__(self):
+            self.caps = replace(counted.caps, **{"software": False, **caps})
+
+        def __getattr__(self, name):
+            return getattr(counted, name)
+
+    async def open_device():
+        return Posing()
+
+    assert PACKED_DOT in counted.caps.features
+    service = LocalLLM(replace(host, open_device=open_device, self_test=False))
     await service.init(path)
-    assert service._loaded.model.shared.rounded is None
-    await service.unload()
-    await gpu_llm.init(path)
-    device = gpu_llm._loaded.memory.device
-    assert PACKED_DOT in device.caps.features
-    assert gpu_llm._loaded.model.shared.rounded is not None
+    try:
+        assert (await service.runtime_info())["int8"] == rounds
+    finally:
+        await service.unload()
 
 
 async def test_the_option_is_checked(gpu_llm, path):

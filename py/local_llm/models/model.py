@@ -28,6 +28,7 @@ from local_llm.ops.variants import can_round
 MAX_CHUNK = 512  # most tokens in one prefill step: sets the size of the working buffers
 SOFTWARE_CHUNK = 256  # the same on a CPU, which gains nothing by more and shall be interruptible
 DEFAULT_CONTEXT = 4096
+WRITTEN_OUT = ("apple",)  # Metal has no instruction for dot4I8Packed, browsers take a dozen for one
 HEADS = ("output", "token_embd")  # of logits, which are products of the very numbers
 
 
@@ -162,7 +163,7 @@ def _allocate(
 def _rounding(model: Model) -> Model:
     """The model with room for inputs rounded to bytes, where its adapter and its weights make use of it."""
     caps, stacks = model.shared.caps, model.weights.matrices.items()
-    if caps.software or PACKED_DOT not in caps.features:
+    if caps.software or PACKED_DOT not in caps.features or caps.vendor.lower() in WRITTEN_OUT:
         return model
     served = [one.weight for name, stack in stacks if name not in HEADS for one in stack if can_round(one.weight)]
     if not served:
