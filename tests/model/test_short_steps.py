@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from local_llm import LocalLLM
-from local_llm.generate.short_steps import LONGEST
+from local_llm.generate.short_steps import LONGEST, ShortSteps
 from tests.conftest import wait
 from tests.model.test_proof import Miscompiling
 from tests.model.tiny import write_tiny_gguf
@@ -20,23 +20,30 @@ def path(tmp_path_factory):
     return str(write_tiny_gguf(tmp_path_factory.mktemp("short") / "tiny.gguf", 5, types="Q4_1", context=256).path)
 
 
+def short_of(service) -> ShortSteps:
+    short = service._require().engine.short
+    assert short is not None
+    return short
+
+
 async def turn(service, new):
     """A second prompt behind a first one, and how many short steps it took."""
     engine = service._require().engine
     engine._held = []
     await service.complete(FIRST, max_tokens=1, ignore_eos=True)
-    steps, step = [], engine.short.step
-    engine.short.step = lambda end: (steps.append(end), step(end))[1]
+    short = short_of(service)
+    steps, step = [], short.step
+    short.step = lambda end: (steps.append(end), step(end))[1]
     try:
         reply = await service.complete([*FIRST, *new], max_tokens=8, ignore_eos=True)
     finally:
-        engine.short.step = step
+        short.step = step
     return reply.token_ids, reply.usage.cached_tokens, steps
 
 
 async def test_a_short_turn_takes_steps_of_eight_and_says_the_same(gpu_llm, path):
     await gpu_llm.init(path)
-    short = gpu_llm._loaded.engine.short
+    short = short_of(gpu_llm)
     wanted, cached, steps = await turn(gpu_llm, NEW)
     assert (cached, steps) == (len(FIRST), [])
     await short.prepare()
@@ -54,13 +61,13 @@ async def test_they_are_prepared_after_the_first_answer(gpu_llm, path):
     await gpu_llm.init(path)
     engine = gpu_llm._loaded.engine
     engine._foresees = True  # as where there is a self-test
-    assert not engine.short.ready
+    assert not short_of(gpu_llm).ready
     await gpu_llm.complete(FIRST, max_tokens=1)
-    await engine.short.preparation.wait()
-    assert engine.short.ready
+    await short_of(gpu_llm).preparation.wait()
+    assert short_of(gpu_llm).ready
     assert (await turn(gpu_llm, NEW))[2]
     await gpu_llm.init(path)
-    gpu_llm._loaded.engine.short.foresee()
+    short_of(gpu_llm).foresee()
     await gpu_llm.unload()  # while it is being prepared
     await gpu_llm.init(path)
     assert (await gpu_llm.complete(FIRST, max_tokens=2, ignore_eos=True)).token_ids
@@ -69,7 +76,7 @@ async def test_they_are_prepared_after_the_first_answer(gpu_llm, path):
 async def test_keys_and_values_are_those_of_single_steps(gpu_llm, path):
     await gpu_llm.init(path)
     engine, prompt = gpu_llm._loaded.engine, [*FIRST, *NEW]
-    await engine.short.prepare()
+    await short_of(gpu_llm).prepare()
 
     async def caches():
         held = [part for cache in engine._model.caches for part in (cache.k, cache.v)]
@@ -91,7 +98,7 @@ def test_where_they_are_wrong_they_do_not_run(host, counted, path):
 
     service = LocalLLM(replace(host, open_device=open_device, store=Shelf(), self_test=False))
     wait(service.init(path))
-    short = service._loaded.engine.short
+    short = short_of(service)
     wait(short.prepare())
     assert short.agrees is False
     assert wait(service.runtime_info())["few_tokens_agree"] is False
