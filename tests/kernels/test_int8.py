@@ -50,8 +50,8 @@ async def check(bench, format, rows, cols, *, norm=False, bias=False, add=False)
     x, gain = whole_numbers(rng, 1, cols), gains(rng, cols)
     shift, before = rng.standard_normal((2, rows), np.float32)
     y = bench.buffer(np.append(before if add else np.full(rows, np.nan), 7).astype(np.float32))
-    options = {"norm": bench.buffer(gain) if norm else None, "bias": bench.buffer(shift) if bias else None}
-    await bench.run(matvec(bench.shared, weight, bench.buffer(x), y, eps=EPS, add=add, **options))
+    gained, shifts = bench.buffer(gain) if norm else None, bench.buffer(shift) if bias else None
+    await bench.run(matvec(bench.shared, weight, bench.buffer(x), y, norm=gained, eps=EPS, bias=shifts, add=add))
     expected = linear(decoded, x, norm=gain if norm else None, eps=EPS)[0]
     expected += (shift if bias else 0) + (before if add else 0)
     got = await bench.read(y, rows + 1)

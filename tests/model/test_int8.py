@@ -74,7 +74,7 @@ async def test_where_they_are_wrong_exact_products_run(host, counted, path):
         info = await service.runtime_info()
         assert {name.split()[0] for name in info["replaced_kernels"]} == {"matmul_int8"}
         assert not info["int8"]
-        assert not service._loaded.model.shared.caps.software
+        assert not service._require().model.shared.caps.software
         assert (await service.chat(HELLO, max_tokens=3)).text
     finally:
         await service.unload()
