@@ -10,7 +10,7 @@ from local_llm.errors import CorruptModel, DownloadFailed
 from local_llm.formats.gguf import read_gguf
 from local_llm.native import blobs as native
 from local_llm.native.blobs import open_blobs
-from local_llm.native.store import FileStore, config_folder
+from local_llm.native.store import FileStore
 from tests.conftest import wait
 from tests.model.tiny import write_tiny_gguf
 
@@ -179,9 +179,3 @@ def test_a_damaged_store_counts_as_empty_and_can_be_written(tmp_path, content):
     assert wait(store.get("theme")) is None
     wait(store.set("theme", "light"))
     assert wait(store.get("theme")) == "light"
-
-
-def test_the_folder_follows_the_systems_habit(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.setattr("sys.platform", "linux")
-    assert config_folder() == tmp_path / "local-llm"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from local_llm.errors import CorruptModel, DownloadFailed
-from local_llm.native.cache import cache_folder, cached_opener
+from local_llm.native.cache import cached_opener
 from local_llm.transfer import Patience
 from tests.browser.faults import Faulty, FaultyServer
 
@@ -161,11 +161,3 @@ async def test_servers_without_ranges_and_paths_are_read_as_they_are(opened, fil
 async def test_two_at_once_keep_one_file(opened, tmp_path):
     assert await asyncio.gather(whole(opened), whole(opened)) == [DATA, DATA]
     assert len(chunks(tmp_path)) == 6
-
-
-def test_where_it_lies(monkeypatch):
-    monkeypatch.setattr("sys.platform", "linux")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert cache_folder() == Path("/somewhere/local-llm")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder() == Path.home() / ".cache" / "local-llm"

@@ -12,7 +12,6 @@ import json
 import os
 import random
 import shutil
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -28,18 +27,6 @@ from local_llm.transfer import Identity, Patience, start_of
 CHUNK_BYTES = 4 << 20
 _HELD = 2  # chunks in memory: a piece may begin in one and end in the next
 _SPARE = 1 << 30  # bytes of the disk that stay free
-
-
-def cache_folder() -> Path:
-    """Where this system keeps what can be fetched again, with our name."""
-    home = Path.home()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or home / ".cache"
-    return Path(base) / "local-llm"
 
 
 def cached_opener(

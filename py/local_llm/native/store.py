@@ -4,20 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
-
-def config_folder() -> Path:
-    """Where this system keeps a user's settings, with our name."""
-    home = Path.home()
-    if sys.platform == "win32":
-        base = os.environ.get("APPDATA") or home / "AppData" / "Roaming"
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Application Support"
-    else:
-        base = os.environ.get("XDG_CONFIG_HOME") or home / ".config"
-    return Path(base) / "local-llm"
+from local_llm.native.folders import config_folder
 
 
 def open_store() -> FileStore:
