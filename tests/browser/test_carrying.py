@@ -156,10 +156,11 @@ first = await loaded()
 name, body = await library.export(model)
 body = js.Blob.new(to_js([await body.arrayBuffer()]))  # saved by a person
 freed = await library.delete(model)
-bad = [await adopted(await flipped(body, at)) for at in (600, body.size // 2)]
+bad = [await adopted(await flipped(body, at)) for at in (600, 200_000, body.size - 50_000)]  # list, first, second
 bad += [await adopted(body.slice(0, body.size - 100_000)), await adopted(body, "https://example.invalid/other/")]
+left = await kept(model)
 bad += [await adopted(await flipped(body.slice(5120, 6144), 3), urls[0], "0" * 64)]
-left = await kept(model) + await kept(urls[0])
+left += await kept(model) + await kept(urls[0])
 [name, first, freed, bad, left, await adopted(body), await kept(model), await loaded()]
 """
 

@@ -93,6 +93,14 @@ def test_a_second_load_asks_the_network_nothing(tab, file):
     assert file.asked == []
 
 
+def test_data_that_were_cleared_while_the_page_is_open_are_gone_and_come_again(tab, file):
+    assert fetch(tab, file, file.sha256) == [file.sha256, WHOLE]
+    clear = "const root = await navigator.storage.getDirectory(); await root.removeEntry(name, { recursive: true });"
+    tab.evaluate(f"async (name) => {{ {clear} }}", "local-llm-models")
+    assert python(tab, f"{RIG}\nawait kept({file.url!r})") == []
+    assert fetch(tab, file, file.sha256) == [file.sha256, WHOLE]
+
+
 FAULTS = {
     "429": {"statuses": [429], "retry_after": "1"},
     "503": {"statuses": [503, 503]},

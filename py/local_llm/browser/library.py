@@ -218,29 +218,37 @@ class Library:
         if isinstance(root, str):
             raise StorageFull(f"Nothing can be kept here: {root}")
         parts = await unpacked(body, model and self.address(model), sha256, self._chunk_bytes)
-        for part in parts:
-            await self._adopt(root, part)
+        held: list[Callable[[], Any]] = []
+        try:
+            for part in parts:
+                name = folder_name(part.url)
+                got = None if part.url in self._using else await self._lock(f"use:{name}", "exclusive", wait=False)
+                if not got:
+                    raise Busy(f"{part.url} is in use.", remedy="Unload it, in all tabs, then import the file.")
+                held.append(got)
+            await self._adopt(root, parts)
+        finally:
+            _release(held)
         return list(dict.fromkeys(part.model for part in parts))
 
-    async def _adopt(self, root: Folder, part: Part) -> None:
-        name, now = folder_name(part.url), round(time.time() * 1000)
-        got = None if part.url in self._using else await self._lock(f"use:{name}", "exclusive", wait=False)
-        if not got:
-            raise Busy(f"{part.url} is in use.", remedy="Unload it, in all tabs, then import the file.")
-        about = About(part.url, part.model, self._chunk_bytes, int(part.body.size))
+    async def _adopt(self, root: Folder, parts: list[Part]) -> None:
+        """Keep all of these, or none; their locks are held."""
+        now, begun = round(time.time() * 1000), list[str]()
         try:
-            await root.remove(name)
-            await self._check_room(about.size, part.url)
-            folder = await root.folder(name)
-            await write_about(folder, replace(await put_in(part, folder, about), loaded_at=now))
+            for part in parts:
+                begun.append(folder_name(part.url))
+                await root.remove(begun[-1])
+                about = About(part.url, part.model, self._chunk_bytes, int(part.body.size))
+                await self._check_room(about.size, part.url)
+                folder = await root.folder(begun[-1])
+                await write_about(folder, replace(await put_in(part, folder, about), loaded_at=now))
         except BaseException as error:
-            await root.remove(name)
+            for name in begun:
+                await root.remove(name)
             first = error.exceptions[0] if isinstance(error, ExceptionGroup) else error  # of chunks put in side by side
             if isinstance(first, JsException):
                 raise DownloadFailed(f"The file cannot be read ({first}).", remedy="Choose it again.") from None
             raise first from None
-        finally:
-            got()
 
     async def pin(self, model: str, pinned: bool) -> None:
         for file in await self._files():

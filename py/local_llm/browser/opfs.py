@@ -14,6 +14,7 @@ from local_llm.errors import Busy
 
 _ROOT = "local-llm-models"
 _TRIES = 5
+_WRITTEN = ("NoModificationAllowedError", "InvalidModificationError")  # a file of it is written; one came meanwhile
 _PATIENT_TRIES = 50  # a tenth of a second apart
 
 
@@ -22,7 +23,7 @@ async def open_root() -> OpfsFolder | str:
     if not getattr(getattr(js.navigator, "storage", None), "getDirectory", None):
         return "This browser has no private file system (OPFS), or the page is not secure."
     try:
-        handle = await (await js.navigator.storage.getDirectory()).getDirectoryHandle(_ROOT, _options(create=True))
+        handle = await _directory(_ROOT)
     except JsException as error:  # pages from a file, private windows
         return f"The browser refuses storage to this page ({error.name})."
     if not hasattr(getattr(getattr(js, "FileSystemFileHandle", None), "prototype", None), "createWritable"):
@@ -41,8 +42,15 @@ class OpfsFolder(Folder):
         self._worker = worker
 
     async def folder(self, name: str) -> OpfsFolder:
-        handle = await self._handle.getDirectoryHandle(name, _options(create=True))
-        return OpfsFolder(handle, f"{self._path}/{name}", self._worker)
+        path = f"{self._path}/{name}"
+        try:
+            handle = await self._handle.getDirectoryHandle(name, _options(create=True))
+        except JsException as error:
+            if error.name != "NotFoundError":
+                raise
+            self._handle = await _directory(self._path)  # the site's data was cleared while the page is open
+            handle = await _directory(path)
+        return OpfsFolder(handle, path, self._worker)
 
     def begin(self) -> None:
         self._worker.begin()
@@ -52,7 +60,12 @@ class OpfsFolder(Folder):
 
     async def names(self) -> list[str]:
         listed = self._handle.keys()  # of a directory handle: an iterator
-        return [str(name) async for name in listed]
+        try:
+            return [str(name) async for name in listed]
+        except JsException as error:
+            if error.name != "NotFoundError":
+                raise
+        return []  # it is gone
 
     async def read(self, name: str) -> Any | None:
         for _ in range(_TRIES):
@@ -142,10 +155,18 @@ class OpfsFolder(Folder):
             except JsException as error:
                 if error.name == "NotFoundError":
                     return
-                if error.name != "NoModificationAllowedError":
+                if error.name not in _WRITTEN:
                     raise
             await asyncio.sleep(0.1)
         raise Busy("A file of the model is being written.", remedy="Try again in a moment.")
+
+
+async def _directory(path: str) -> Any:
+    """The handle of a folder, which is made where it is missing."""
+    handle = await js.navigator.storage.getDirectory()
+    for name in path.split("/"):
+        handle = await handle.getDirectoryHandle(name, _options(create=True))
+    return handle
 
 
 def _options(**values: Any) -> Any:
