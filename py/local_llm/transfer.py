@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})  # answers after which the same request may work later
+_SHORTEST = 1 << 18  # bytes of a request where longer ones break
+_LONGEST = 32 << 20  # bytes of a request where all goes well: each costs some 20 ms
+_SOON = 1.0  # seconds of a request after which the next one is not made longer
+_CALM = 256  # whole requests in a row after which longer ones are tried again
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -34,6 +38,33 @@ class Patience:
         """Seconds before the next try. asked: what the server wants (Retry-After). luck: 0 to 1, at random."""
         usual = min(self.first_seconds * 2 ** max(failures - 1, 0), self.most_seconds) * (0.5 + luck / 2)
         return max(usual, min(asked or 0.0, 4 * self.most_seconds))
+
+
+class Reach:
+    """How many bytes the next request asks for: more while requests come whole and soon, fewer where they break.
+
+    A browser drops what it has received and not yet given out of a request that breaks, so requests stay below the
+    length that broke until many in a row have come whole. chunk_bytes: what the first request asks for.
+    """
+
+    def __init__(self, chunk_bytes: int) -> None:
+        self.nbytes = chunk_bytes
+        self._shortest = min(_SHORTEST, chunk_bytes // 2)
+        self._most = _LONGEST
+        self._whole = 0
+
+    def came(self, seconds: float) -> None:
+        """A request came whole, in so much time."""
+        self._whole += 1
+        if self._whole % _CALM == 0:
+            self._most = min(2 * self._most, _LONGEST)
+        if seconds < _SOON:
+            self.nbytes = min(4 * self.nbytes, self._most)
+
+    def broke(self, nbytes: int) -> None:
+        """A request for so many bytes broke."""
+        self._whole = 0
+        self._most = self.nbytes = max(min(self._most, nbytes // 2), self._shortest)
 
 
 @dataclass(frozen=True)

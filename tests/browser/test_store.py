@@ -107,7 +107,8 @@ FAULTS = {
     "stalls": {"stalls": 1},
     "early-end": {"early": 2},
     "no-ranges": {"ranges": False},
-    "cuts": {"cut": 100_000},
+    # what a busy page has not read of an answer that breaks is lost: the file is long beside the three first ones
+    "cuts": {"cut": 100_000, "data": DATA * 8},
 }
 
 
@@ -115,8 +116,9 @@ FAULTS = {
 def test_what_is_recovered(tab, file, fault):
     for name, value in FAULTS[fault].items():
         setattr(file, name, value)
-    assert fetch(tab, file, file.sha256) == [file.sha256, WHOLE]
-    assert file.sent <= 1.05 * len(DATA) or fault in ("early-end", "no-ranges")
+    size = len(file.data)
+    assert fetch(tab, file, file.sha256) == [file.sha256, [[size, size, True]]]
+    assert file.sent <= 1.05 * size or fault in ("early-end", "no-ranges")
 
 
 @pytest.mark.parametrize(

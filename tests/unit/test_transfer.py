@@ -9,9 +9,47 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from local_llm.transfer import Identity, Patience, digest_of, retry_after, start_of, total_of
+from local_llm.transfer import Identity, Patience, Reach, digest_of, retry_after, start_of, total_of
 
 DIGEST = "5a" * 32
+
+
+def test_requests_grow_while_they_come_soon():
+    reach = Reach(4 << 20)
+    asked = [reach.nbytes, *(reach.came(0.1) or reach.nbytes for _ in range(3)), reach.came(5.0) or reach.nbytes]
+    assert asked == [4 << 20, 16 << 20, 32 << 20, 32 << 20, 32 << 20]
+    slow = Reach(4 << 20)
+    slow.came(5.0)
+    assert slow.nbytes == 4 << 20
+
+
+@given(some.integers(300_000, 20 << 20), some.lists(some.booleans(), max_size=20))
+def test_requests_stay_below_the_length_that_breaks(cut, slow):
+    """A server that cuts each answer: a few requests break, then none for a long time."""
+    reach, broken, slow = Reach(4 << 20), [], slow or [False]
+    for number in range(250):
+        if reach.nbytes > cut:
+            broken.append(number)
+            reach.broke(reach.nbytes)
+        else:
+            reach.came(5.0 if slow[number % len(slow)] else 0.1)
+    assert len(broken) <= 6
+    assert reach.nbytes <= cut
+
+
+def test_longer_requests_are_tried_again():
+    reach = Reach(1 << 20)
+    reach.broke(1 << 20)
+    for _ in range(2000):
+        reach.came(0.1)
+    assert reach.nbytes == 32 << 20
+
+
+def test_requests_do_not_become_tiny():
+    reach = Reach(4 << 20)
+    for _ in range(40):
+        reach.broke(reach.nbytes)
+    assert reach.nbytes == 1 << 18
 
 
 @given(some.integers(0, 40), some.floats(0, 1))

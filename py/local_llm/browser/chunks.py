@@ -20,17 +20,14 @@ from local_llm.browser.folders import Folder
 from local_llm.browser.unfinished import LOOK_SECONDS, Unfinished
 from local_llm.browser.vault import WholeDigest
 from local_llm.errors import CorruptModel, DownloadFailed
-from local_llm.transfer import Identity, Patience, total_of
+from local_llm.transfer import Identity, Patience, Reach, total_of
 
 _POLL = 0.05  # seconds between two looks at a chunk that is on its way
 _AHEAD = 12  # chunks held ahead of their use
 _SPARE = 6  # arrays of a chunk's length that wait to be used again: new ones cost more than what comes into them
 _READ_AHEAD = 8  # chunks read ahead of their use, where they are kept
 _KEEPING = 4  # chunks being written while the next ones come
-_SHORTEST = 1 << 18  # bytes of a request where longer ones break
-_LONGEST = 32 << 20  # bytes of a request where all goes well: each costs some 20 ms
 _STAGE = 1 << 20  # bytes that are read at once
-_SOON = 1.0  # seconds of a request after which the next one is not made longer
 
 
 class Chunks:
@@ -77,7 +74,7 @@ class Chunks:
         self._news = asyncio.Event()  # a chunk has come, or an error
         self._busy: set[int] = set()
         self._wanted = 0
-        self._reach = chunk_bytes
+        self._reach = Reach(chunk_bytes)
         self._error: Exception | None = None
         self._verifying: asyncio.Task[None] | None = None
         self._check_whole()
@@ -192,7 +189,7 @@ class Chunks:
 
     def _run_end(self, index: int) -> int:
         """Where the missing chunks from `index` on end that one request may fetch."""
-        most = max(1, self._reach // self._chunk_bytes) if self._ranges else self.count
+        most = max(1, self._reach.nbytes // self._chunk_bytes) if self._ranges else self.count
         most = most if self._folder else min(most, _AHEAD // 2)
         last = index + 1
         while last < min(index + most, self.count) and self._missing(last) and not self._unfinished.begun(last):
@@ -225,7 +222,7 @@ class Chunks:
         lane.at = await self._unfinished.restore(index, lane.bytes)
         while index < last:
             answer, start = None, index * self._chunk_bytes + lane.at
-            reach, began = (min(stop, start + self._reach) if self._ranges else stop), time.monotonic()
+            reach, began = (min(stop, start + self._reach.nbytes) if self._ranges else stop), time.monotonic()
             try:
                 answer = await self._connect(lane, start, reach)
                 while index < last and await self._filled(index, lane):
@@ -235,13 +232,12 @@ class Chunks:
                         self._enter(lane, index)
                 if index < last and index * self._chunk_bytes + lane.at < reach:
                     raise Broken("the data ended early")
-                if time.monotonic() - began < _SOON:
-                    self._reach = min(4 * self._reach, _LONGEST)
+                self._reach.came(time.monotonic() - began)
                 failures = 0
                 continue
             except Broken as broken:
-                # A browser drops what it has received of a request that breaks: shorter ones lose less.
-                self._reach = max((reach - start) // 2, min(_SHORTEST, self._chunk_bytes))
+                if answer is not None:  # not refused
+                    self._reach.broke(reach - start)
                 failures = 0 if index * self._chunk_bytes + lane.at > start else failures + 1
                 if failures >= self._patience.attempts:
                     text = f"Wanted the bytes of {self.name}; {broken}, {failures} times in a row."
