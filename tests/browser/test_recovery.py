@@ -6,7 +6,7 @@ import pytest
 
 from tests.browser.stage import serve_models
 
-STORY = """async (times) => {
+STORY = """async ([times, clears]) => {
     const make = GPUDevice.prototype.createCommandEncoder;
     let device = null;
     GPUDevice.prototype.createCommandEncoder = function (...words) { device = this; return make.apply(this, words); };
@@ -24,6 +24,8 @@ STORY = """async (times) => {
             const lost = device;
             let left = 1 + n % 4; // events with tokens until the device goes
             const strike = () => { if (--left === 0) device.destroy(); };
+            const files = await navigator.storage.getDirectory();
+            if (clears) await files.removeEntry('local-llm-models', { recursive: true });
             addEventListener('local-llm:token', strike);
             let last = null;
             for await (const chunk of await llm.chat(hi, { ...options, stream: true })) last = chunk;
@@ -48,9 +50,10 @@ def tiny(page, server, tmp_path):
     page.evaluate("() => llm.unload()")
 
 
-def test_streams_survive_a_destroyed_device(page, tiny, request):
+@pytest.mark.parametrize("clears", [False, True], ids=["kept", "the site's data cleared"])
+def test_streams_survive_a_destroyed_device(page, tiny, request, clears):
     times = 20 if request.config.getoption("--soak") else 3
-    assert page.evaluate(STORY, times) == {
+    assert page.evaluate(STORY, [times, clears]) == {
         "same": [True] * times,
         "told": [["loading", True], ["ready", True], ["generation-end", False]],
         "errors": 0,

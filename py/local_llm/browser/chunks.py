@@ -108,6 +108,11 @@ class Chunks:
         self._busy.clear()
         self._lanes.clear()
 
+    def forget(self) -> None:
+        """Hold no bytes in memory that are kept: they are not wanted soon."""
+        self._recent = {index: data for index, data in self._recent.items() if index not in self._kept}
+        self._spare = []
+
     def _raise(self) -> None:
         error, self._error = self._error, None
         if error is not None:

@@ -76,9 +76,11 @@ class Library:
         bridge, url = await load_bridge(), self.address(place)
         name = folder_name(url)
         async with self._turn:
-            if url in self._using:  # a file of a folder is looked for, then opened
-                return BrowserBlobs(bridge, self._using[url].chunks)
             root.begin()
+            if (use := self._using.get(url)) is not None:  # a file of a folder is looked for, then opened
+                if await about_of(await root.folder(name)) is not None:
+                    return BrowserBlobs(bridge, use.chunks)
+                self._let_go(url)  # the site's data were cleared
             held = [await self._lock(f"use:{name}", "shared")]
             try:
                 file = await file_of(root, name)
@@ -130,7 +132,8 @@ class Library:
         about = await about_of(file.folder) or file.about
         if about is not None and sha256:
             await write_about(file.folder, replace(about, sha256=sha256))
-        held.pop()()
+        if held:
+            held.pop()()
 
     async def _check_room(self, missing: int, url: str) -> None:
         if missing <= 0:
@@ -163,20 +166,25 @@ class Library:
             raise
 
     def rest(self) -> None:
-        using, self._using = self._using, {}
         for task in tuple(self._tasks):
             task.cancel()
-        for use in using.values():
-            use.chunks.stop()
-            _release(use.held)
+        for url in tuple(self._using):
+            self._let_go(url)
         root = self._opening.result() if self._opening and self._opening.done() else ""
         if not isinstance(root, str):
             root.rest()
+
+    def _let_go(self, url: str) -> None:
+        use = self._using.pop(url)
+        use.chunks.stop()
+        _release(use.held)
 
     # What is kept
 
     async def loaded(self, source: Any) -> None:
         model = self.address(source) if isinstance(source, str) else None
+        for use in self._using.values():
+            use.chunks.forget()
         for file in await self._files():
             if file.about is not None and file.about.model == model:
                 about = await about_of(file.folder) or file.about  # what _watch may just have written

@@ -48,6 +48,8 @@ class Vault:
 
         Raises Refused.
         """
+        if not self.alive:  # nothing would answer
+            raise Refused("WorkerError", "it was ended")
         self._last += 1
         answer = self._asked[self._last] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
