@@ -13,15 +13,6 @@
 //   params  Params                    uniform
 //   grid    (ceil(T / 32), ceil(N / 64), 1)
 
-struct Params {
-  rows: u32,     // N, of this part
-  cols: u32,     // K
-  blocks: u32,   // in a row
-  y_stride: u32,
-  y_start: u32,  // column of y for row 0 of this part
-  bias_start: u32,
-}
-
 //#include step
 
 @group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;

@@ -11,15 +11,6 @@
 //   params  Params                    uniform
 //   grid    (ceil(T / 4), ceil(N / (LANES * ROWS)), 1)
 
-struct Params {
-  rows: u32,     // N, of this part
-  cols: u32,     // K
-  blocks: u32,   // in a row
-  y_stride: u32,
-  y_start: u32,  // column of y for row 0 of this part
-  bias_start: u32,
-}
-
 //#include step
 
 @group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;
@@ -30,37 +21,17 @@ struct Params {
 @group(0) @binding(5) var<storage, read> step: Step;
 @group(0) @binding(6) var<uniform> params: Params;
 
-override ADD: bool = false;
-override BIAS: bool = false;
 override LANES: u32 = 4;
 override ROWS: u32 = 8; // at most 16
 
 //#include weight
 //#include token_input
+//#include tile_sums
 
 fn weight_times(block: u32, x: ptr<function, array<mat4x4<f32>, 8>>) -> vec4<f32> {
   let w = weight_block(fetch(block));
   return w[0] * (*x)[0] + w[1] * (*x)[1] + w[2] * (*x)[2] + w[3] * (*x)[3]
     + w[4] * (*x)[4] + w[5] * (*x)[5] + w[6] * (*x)[6] + w[7] * (*x)[7];
-}
-
-fn store(row: u32, token: u32, sums: vec4<f32>) {
-  if (row >= params.rows) {
-    return;
-  }
-  for (var i = 0u; i < 4; i++) {
-    if (token + i < step.count) {
-      let at = (token + i) * params.y_stride + params.y_start + row;
-      var value = sums[i];
-      if (BIAS) {
-        value += bias[params.bias_start + row];
-      }
-      if (ADD) {
-        value += y[at];
-      }
-      y[at] = value;
-    }
-  }
 }
 
 @compute @workgroup_size(LANES)

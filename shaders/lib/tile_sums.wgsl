@@ -1,5 +1,14 @@
-// Sums of products of tiles: of a row's four columns with four tokens, and where the sums go in y [T, y_stride].
-// Uses step, bias, y and params (rows, y_stride, y_start, bias_start) of the kernel's module scope.
+// A product with many tokens: its parameters, sums of a row's four columns with four tokens, and where the sums go in
+// y [T, y_stride]. Uses step, bias, y and params of the kernel's module scope.
+
+struct Params {
+  rows: u32,     // N, of this part
+  cols: u32,     // K
+  blocks: u32,   // in a row
+  y_stride: u32,
+  y_start: u32,  // column of y for row 0 of this part
+  bias_start: u32,
+}
 
 override ADD: bool = false;  // to what y holds
 override BIAS: bool = false;
