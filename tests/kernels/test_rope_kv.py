@@ -10,9 +10,13 @@ CONTEXT = 2200
 SENTINEL = np.float16(-7.0)
 
 
-@pytest.mark.parametrize("interleaved", [True, False], ids=["pairs", "halves"])
+ORDERS = pytest.mark.parametrize("interleaved", [True, False], ids=["pairs", "halves"])
+STEP = ("tokens", "count", "position", "heads", "kv_heads", "width", "rope_width")
+
+
+@ORDERS
 @pytest.mark.parametrize(
-    ("tokens", "count", "position", "heads", "kv_heads", "width", "rope_width"),
+    STEP,
     [
         (1, 1, 0, 9, 3, 64, 64),
         (2, 2, 63, 4, 1, 32, 32),
@@ -85,9 +89,9 @@ async def test_positions_go_round_in_a_ring(device):
         np.testing.assert_array_equal(k[0], k[1])
 
 
-@pytest.mark.parametrize("interleaved", [True, False], ids=["pairs", "halves"])
+@ORDERS
 @pytest.mark.parametrize(
-    ("tokens", "count", "position", "heads", "kv_heads", "width", "rope_width"),
+    STEP,
     [
         (1, 1, 0, 9, 3, 64, 64),
         (7, 7, 64, 8, 8, 80, 32),

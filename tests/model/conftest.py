@@ -11,6 +11,7 @@ import pytest
 from local_llm import LocalLLM
 from local_llm.entry import default_host
 from tests.conftest import wait
+from tests.model.posing import posing
 
 ROOT = Path(__file__).parents[2]
 ASSETS = ROOT / ".cache" / "assets"  # build.py puts them there
@@ -76,18 +77,8 @@ def llm(host, counted):
 
 @pytest.fixture
 def gpu_llm(host, counted):
-    """The same on the same adapter, said to be a GPU: operations choose their other kernels."""
-
-    class Posing:
-        caps = replace(counted.caps, software=False)
-
-        def __getattr__(self, name):
-            return getattr(counted, name)
-
-    async def open_device():
-        return Posing()
-
-    yield from watched(replace(host, open_device=open_device, self_test=False), counted)
+    """The same on the same adapter, said to be a GPU."""
+    yield from watched(replace(posing(host, counted), self_test=False), counted)
 
 
 def watched(host, counted):

@@ -10,6 +10,7 @@ import pytest
 from local_llm import LocalLLM
 from local_llm.models import tuning
 from local_llm.ops.variants import candidates
+from tests.model.posing import posing
 from tests.model.tiny import write_tiny_gguf
 from tests.unit.service_rig import Shelf
 
@@ -31,19 +32,10 @@ def visit(host, counted, path, monkeypatch):
     monkeypatch.setattr(tuning, "WARM_UP", 0.0)
     monkeypatch.setattr("local_llm.choosing.SECONDS", 1e9)
 
-    class Posing:
-        caps = replace(counted.caps, software=False)
-
-        def __getattr__(self, name):
-            return getattr(counted, name)
-
-    async def open_device():
-        return Posing()
-
     shelf, before = Shelf(), counted.nbytes
 
     async def visited(look, **options):
-        service = LocalLLM(replace(host, open_device=open_device, store=shelf))
+        service = LocalLLM(replace(posing(host, counted), store=shelf))
         await service.init(path, **options)
         try:
             return await look(service), (await service.runtime_info())["tuning"]

@@ -11,6 +11,7 @@ from local_llm.gpu.memory import Memory
 from local_llm.gpu.ports import PACKED_DOT
 from local_llm.models.proof import case_names, wrong_kernels
 from local_llm.ops import variants
+from tests.model.posing import posing
 from tests.model.test_proof import HELLO, Idle, Miscompiling, as_device
 from tests.model.test_speculation import PATTERN, both
 from tests.model.tiny import write_tiny_gguf
@@ -86,18 +87,8 @@ async def test_where_they_are_wrong_exact_products_run(host, counted, path):
     ids=["a GPU", "Metal", "an older WGSL", "a CPU"],
 )
 async def test_where_inputs_are_rounded(host, counted, path, caps, rounds):
-    class Posing:
-        def __init__(self):
-            self.caps = replace(counted.caps, **{"software": False, **caps})
-
-        def __getattr__(self, name):
-            return getattr(counted, name)
-
-    async def open_device():
-        return Posing()
-
     assert PACKED_DOT in counted.caps.features
-    service = LocalLLM(replace(host, open_device=open_device, self_test=False))
+    service = LocalLLM(replace(posing(host, counted, **caps), self_test=False))
     await service.init(path)
     try:
         assert (await service.runtime_info())["int8"] == rounds

@@ -95,16 +95,22 @@ def test_what_does_not_fit_is_dropped():
     assert read_settings(value) == Settings("m", None, {"a": 1}, None, {"x": {}})
 
 
-@pytest.mark.parametrize(("asked", "bits"), [({}, 8), ({"cache_bits": 16}, 16)])
-async def test_the_bits_of_the_cache_are_restored(tmp_path, asked, bits):
+async def restored(folder, before, **asked):
+    """A service that starts with `asked` after another one started with `before`; there is a model "other", too."""
     for seed, name in enumerate(("tiny", "other")):
-        write_tiny_gguf(tmp_path / f"{name}.gguf", seed)
-    bench = Bench(tmp_path)
+        write_tiny_gguf(folder / f"{name}.gguf", seed)
+    bench = Bench(folder)
     first = bench.service()
-    await first.init("tiny", cache_bits=8)
+    await first.init("tiny", **before)
     await first.close()
     again = bench.service()
     await again.init(**asked)
+    return again
+
+
+@pytest.mark.parametrize(("asked", "bits"), [({}, 8), ({"cache_bits": 16}, 16)])
+async def test_the_bits_of_the_cache_are_restored(tmp_path, asked, bits):
+    again = await restored(tmp_path, {"cache_bits": 8}, **asked)
     assert (await again.runtime_info())["cache_bits"] == bits
     await again.init("other")
     assert (await again.runtime_info())["cache_bits"] == 16
@@ -122,14 +128,7 @@ async def test_other_bits_of_the_cache_are_refused(tmp_path, bits):
 
 @pytest.mark.parametrize(("asked", "bits"), [({}, 8), ({"quantize": 4}, 4), ({"quantize": 0}, None)])
 async def test_the_quantization_is_restored(tmp_path, asked, bits):
-    for seed, name in enumerate(("tiny", "other")):
-        write_tiny_gguf(tmp_path / f"{name}.gguf", seed)
-    bench = Bench(tmp_path)
-    first = bench.service()
-    await first.init("tiny", quantize=8)
-    await first.close()
-    again = bench.service()
-    await again.init(**asked)
+    again = await restored(tmp_path, {"quantize": 8}, **asked)
     assert again._require().origin.quantize == bits
     await again.init("other")
     assert (again._require().origin.quantize, again.settings.settings.quantize) == (None, None)
