@@ -13,6 +13,10 @@ IN_PAGE = sys.platform == "emscripten"
 if IN_PAGE:
     from pyodide.ffi import run_sync as wait  # pyright: ignore[reportMissingImports]
 else:
+    from hypothesis import settings
+
+    settings.register_profile("shared processor", deadline=5_000)  # ms an example: another test may run beside it
+    settings.load_profile("shared processor")
     _loop = asyncio.new_event_loop()
 
     def wait(task):
