@@ -26,10 +26,12 @@ from tools.shell import ROOT, Failure, only_one, say
 DEFAULT_MODEL = assets.FOLDER / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 DEFAULT_PROMPT = "Why is the sky blue?"
 SUITES = ("decode", "prefill", "load", "latency", "kernels", "peers")
-# What runs without a page may share the processor; what watches a page's clock runs alone.
+# What only computes may share the processor; what watches a page's clock runs alone.
+COMPUTING = ("tests/browser/test_kernels.py", "tests/browser/test_formats.py")
+SIDE_BY_SIDE = ("-n", str(min(os.cpu_count() or 1, 4)), "--dist", "worksteal")
 TESTS = (
-    ("tests/unit", "tests/kernels", "tests/model", "-n", str(min(os.cpu_count() or 1, 4)), "--dist", "worksteal"),
-    ("tests/browser", "tests/stories"),
+    (*COMPUTING, "tests/unit", "tests/kernels", "tests/model", *SIDE_BY_SIDE),
+    ("tests/browser", "tests/stories", *(f"--ignore={name}" for name in COMPUTING)),
 )
 INTERRUPTED = 2  # pytest's status
 # command-line name, name in the JavaScript face, type, smallest and largest value, help
