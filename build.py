@@ -284,11 +284,11 @@ def parser() -> argparse.ArgumentParser:
     one.set_defaults(run=serve_site)
     commands.add_parser("build", help="build the wheel and the site dist/").set_defaults(run=build)
     commands.add_parser("check", help="format, lint, types, architecture").set_defaults(run=check)
-    one = commands.add_parser("test", help="check, then all tests; further arguments go to pytest")
+    one = commands.add_parser("test", help="check, then all tests; further arguments go to pytest; --soak: long forms")
     one.set_defaults(run=test)
-    one = commands.add_parser("bench", help="measure the page, or the kernels alone; further arguments go to the suite")
+    one = commands.add_parser("bench", help="measure; further arguments: python -m bench.page|kernels|peers --help")
     one.add_argument("--suite", default="decode", metavar="SUITE", help=f"{', '.join(SUITES)}; default: decode")
-    one.add_argument("--model", metavar="FILE.gguf", help="another model than the default")
+    one.add_argument("--model", metavar="FILE.gguf", help="another than the default; kernels take --shape instead")
     one.set_defaults(run=bench)
     return top
 

@@ -1,6 +1,6 @@
 """Time of each matrix kernel on the native device: GB/s of weights per kernel and shape, and one step's sum.
 
-python -m bench.kernels [--model smollm2-135m] [--tokens 40] [--json]
+python -m bench.kernels [--shape smollm2-135m] [--tokens 40] [--json]
 Nothing is asserted. On CPU adapters it also tells CPU seconds, which other processes disturb less.
 """
 
@@ -141,7 +141,7 @@ def report(results: Sequence[Result]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", choices=MODELS, default="smollm2-135m")
+    parser.add_argument("--shape", choices=MODELS, default="smollm2-135m", help="of the model")
     parser.add_argument("--tokens", type=int, default=1)
     parser.add_argument("--least", type=float, default=0.2, help="seconds of one measurement")
     parser.add_argument("--json", action="store_true")
@@ -152,7 +152,7 @@ def main() -> None:
         try:
             if not args.json:
                 print(device.caps.adapter)
-            return await measure(device, MODELS[args.model], args.tokens, args.least)
+            return await measure(device, MODELS[args.shape], args.tokens, args.least)
         finally:
             device.close()
 

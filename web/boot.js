@@ -7,8 +7,8 @@ const home = new URL("./", import.meta.url);
 let service = null;
 
 /** The LocalLLM service. Starts Python on the first call; after a failed start the next call tries again. */
-export function loadLocalLLM({ pyodide } = {}) {
-  service ??= boot(pyodide).catch((error) => {
+export function loadLocalLLM() {
+  service ??= boot().catch((error) => {
     service = null;
     throw error;
   });
@@ -24,13 +24,11 @@ async function fetched(name) {
   return answer.json();
 }
 
-async function boot(pyodide) {
+async function boot() {
   const manifest = await fetched("manifest.json");
-  if (!pyodide) {
-    const folder = new URL(manifest.pyodide, home).href;
-    const { loadPyodide } = await import(`${folder}pyodide.mjs`);
-    pyodide = await loadPyodide({ indexURL: folder, packageBaseUrl: folder });
-  }
+  const folder = new URL(manifest.pyodide, home).href;
+  const { loadPyodide } = await import(`${folder}pyodide.mjs`);
+  const pyodide = await loadPyodide({ indexURL: folder, packageBaseUrl: folder });
   const quiet = { messageCallback: () => {} };
   const wheels = manifest.wheels.map((wheel) => new URL(wheel, home).href);
   await pyodide.loadPackage([...manifest.packages, ...wheels], quiet);

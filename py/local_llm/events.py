@@ -9,9 +9,9 @@ from typing import Any
 Callback = Callable[[Mapping[str, Any]], None]
 
 NAMES = (
-    "loading",  # {model}
+    "loading",  # {model}; recovering: True after a lost device
     "progress",  # {progress 0..1, text, loaded_bytes, total_bytes, bytes_per_second, seconds_left}
-    "ready",  # {model}
+    "ready",  # {model}; recovering as above
     "kernels-replaced",  # {kernels, left}: this adapter gets them wrong; kernels: plain ones run in their place,
     #                       left: there is none
     "error",  # {name, message, remedy}
@@ -19,7 +19,7 @@ NAMES = (
     "generation-start",  # {prompt_tokens}
     "token",  # {delta, token_count}
     "generation-end",  # {finish_reason, prompt_tokens, cached_tokens, completion_tokens, elapsed,
-    #                     time_to_first_token, tokens_per_second}; seconds, None where nothing came
+    #                     time_to_first_token, tokens_per_second, tokens_per_step}; seconds, None where nothing came
     "storage-changed",  # {models, kept_bytes}
     "memory-warning",  # {gpu_bytes, limit_bytes, share, limit_source, message, remedy}
 )

@@ -217,7 +217,7 @@ class LocalLLM:
     async def complete(
         self, prompt: str | Sequence[int], *, stream: bool = False, when_busy: str = "wait", **options: Any
     ) -> Reply | Stream:
-        """Continue a text, or token ids, without a chat template. Options and results as in chat."""
+        """Continue a text, or token ids, without a chat template. Options and results as in chat, without tools."""
         loaded = self._require()
         checked = read_options(options)
         return await self._answer(loaded, text_prompt(loaded, prompt, checked), checked, stream, when_busy)

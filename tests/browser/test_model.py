@@ -213,3 +213,21 @@ def test_the_next_load_works(page, server):
     assert error is None
     assert name == "mine"
     assert text.strip()
+
+
+def test_a_page_adds_models_with_names_as_either_language_writes_them(page):
+    added = """async () => {
+        const size = { downloadBytes: 5, context_size: 512 };
+        const entry = { url: "mine.gguf", ...size, tensorTypes: ["Q4_K"], quantization: "Q4_K_M" };
+        const [id] = await llm.addModels([entry]);
+        return llm.getAvailableModels().find((model) => model.id === id);
+    }"""
+    found = page.evaluate(added)
+    told = {name: found[name] for name in ("id", "downloadBytes", "contextSize", "tensorTypes", "quantization")}
+    assert told == {
+        "id": "mine",
+        "downloadBytes": 5,
+        "contextSize": 512,
+        "tensorTypes": ["Q4_K"],
+        "quantization": "Q4_K_M",
+    }

@@ -82,7 +82,7 @@ class Face:
             "checkWebGPU": lambda: runtime.check_webgpu(),
             "getAvailableModels": lambda: runtime.available_models(),
             "loadCatalog": lambda url: runtime.load_catalog(url),
-            "addModels": lambda models: runtime.add_models(models),
+            "addModels": lambda models: runtime.add_models([snake(model) for model in models]),
             "getStoredModels": lambda: runtime.stored_models(),
             "getStorage": lambda: runtime.storage(),
             "deleteModel": lambda model: runtime.delete_model(model),
@@ -196,6 +196,13 @@ def camel(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [camel(item) for item in value]
     return value
+
+
+def snake(entry: Any) -> Any:
+    """A catalogue's entry with its own names as Python writes them; what they name stays."""
+    if not isinstance(entry, Mapping):
+        return entry
+    return {re.sub(r"(?<=[a-z0-9])[A-Z]", lambda m: f"_{m[0].lower()}", str(key)): item for key, item in entry.items()}
 
 
 def _restored(item: dict[str, Any], objects: Sequence[Any]) -> Any:

@@ -1,6 +1,7 @@
 """Options of a generation as people give them, checked once. Knows no device and no text.
 
-Names and defaults follow the OpenAI API where it has one, llama.cpp where it has not.
+Names follow the OpenAI API where it has one, llama.cpp where it has not. Without options the likeliest token is taken
+(temperature 0), at most 512 of them.
 """
 
 from __future__ import annotations

@@ -27,7 +27,10 @@ class Attention:
 
 @dataclass(frozen=True)
 class Config:
-    """One model's shapes; letters as in design.md (D, H, K, E, F, V, C). Families say the rest with `replace`."""
+    """One model's shapes. Families say the rest with `replace`.
+
+    D width, H query heads, K kv heads, E head width, F feed-forward, V vocabulary, C context.
+    """
 
     architecture: str
     layers: int
