@@ -56,7 +56,14 @@ class OutOfMemory(LocalLLMError):
 
 
 class DownloadFailed(LocalLLMError):
-    """Bytes could not be read from a URL or a file."""
+    """Bytes could not be read from a URL or a file.
+
+    absent: there is no such file, as the server or the disk says; not that it could not be asked.
+    """
+
+    def __init__(self, message: str, *, remedy: str = "", absent: bool = False) -> None:
+        super().__init__(message, remedy=remedy)
+        self.absent = absent
 
 
 class StorageFull(LocalLLMError):
