@@ -80,6 +80,11 @@ class Entry:
             return footprint.file_bytes(self.shapes, self.quantization)
         return round(self.parameters * _BITS.get(self.quantization, 8.5) / 8)
 
+    @property
+    def least_bytes(self) -> int:
+        """What a download takes at the least; 0 where nobody knows."""
+        return self.download_bytes or (self.estimated_bytes if self.shapes is not None else 0)
+
     def gpu_bytes(self, context: int) -> int | None:
         """GPU memory that it takes with a cache of so many positions; None where its shapes are not known."""
         if self.shapes is None or not all(map(_is_supported, self.types)):

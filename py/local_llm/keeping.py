@@ -24,11 +24,11 @@ class Keeping:
         self._source: Any = None
         self._missing = 0  # bytes for which the present model was refused
 
-    def begin(self, source: Any, sha256: str | None) -> None:
-        """From now on files are of the model `source`. sha256: what its file must have, where that is known."""
+    def begin(self, source: Any, sha256: str | None, nbytes: int = 0) -> None:
+        """From now on files are of the model `source`. sha256, nbytes: see gpu.ports.Storage.opener."""
         self._source, self._missing = source, 0
         if self._storage:
-            self._of_model = self._storage.opener(source, sha256)
+            self._of_model = self._storage.opener(source, sha256, nbytes)
 
     async def open_blobs(self, source: Any) -> Blobs:
         """See gpu.ports.Host: what comes from the network is kept."""

@@ -14,7 +14,8 @@ from tools.serve import parse_range
 
 @dataclass
 class Faulty:
-    """One file. statuses: what the first requests (after the probe) get instead, `always`: what all of them get.
+    """One file. statuses: what the first requests (after the probe) get instead, `always`: what all of them get;
+    `refused`: the probe, too.
 
     cut: bytes of a body after which the connection breaks. stalls: bodies that never begin. early: bodies that end too
     soon, without an error. flips: bodies with one wrong bit. changes: the body with which the file becomes another one.
@@ -25,6 +26,7 @@ class Faulty:
     url: str
     statuses: list[int] = field(default_factory=list)
     always: int = 0
+    refused: int = 0
     retry_after: str = ""
     ranges: bool = True
     cut: int = 0
@@ -82,7 +84,8 @@ class FaultyServer:
         file.asked.append(wanted)
         probe = wanted == "bytes=0-0"
         status = file.always or (file.statuses.pop(0) if file.statuses else 0)
-        if not probe and status:
+        if file.refused or (not probe and status):
+            status = file.refused or status
             self._head(handler, status, {"Content-Length": "0", "Retry-After": file.retry_after})
             return
         if not probe and file.changes:

@@ -58,6 +58,31 @@ def test_a_flipped_bit_on_the_way_to_the_database(tab, file):
     assert again == file.sha256
 
 
+ORPHANS = f"""{RIG}
+import js
+from local_llm.browser.opfs import open_root
+from local_llm.browser.records import IMPORTED, About, folder_name, write_about
+
+url = %r
+folder = await (await open_root()).folder(folder_name(url))
+for index in range(3):
+    await folder.keep(f"{{index:06d}}", js.Uint8Array.new({CHUNK}))
+if %r:
+    await write_about(folder, About(url, url, {CHUNK}, {len(DATA)}, note=IMPORTED))
+listed = [await kept(url), await library.delete(url) if %r else 0]
+listed + [await fetched(url)]
+"""
+
+
+def test_what_a_page_leaves_that_dies_while_it_imports_is_never_mixed_in(tab, file):
+    left = [3 * CHUNK, len(DATA), False]
+    assert python(tab, ORPHANS % (file.url, False, False)) == [[], 0, file.sha256]  # without a record
+    file.url += "?again"
+    assert python(tab, ORPHANS % (file.url, True, False)) == [[left], 0, file.sha256]
+    file.url += "-and-again"
+    assert python(tab, ORPHANS % (file.url, True, True)) == [[left], 3 * CHUNK, file.sha256]
+
+
 CARRIED = """async () => {
     await llm.init('tiny');
     const refused = await llm.exportModel('small').catch(({ name }) => name);

@@ -28,7 +28,7 @@ class Shelf:
     def address(self, place):
         return f"https://here/{place}" if "://" not in place else place
 
-    def opener(self, source, sha256=None):
+    def opener(self, source, sha256=None, nbytes=0):
         self.told.append(("open", source, sha256))
         return self.open
 

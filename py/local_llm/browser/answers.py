@@ -93,9 +93,11 @@ def _accept(url: str, answer: Answer) -> None:
         asked = retry_after(answer.headers["retry-after"], time.time())
         raise Broken(f"the server answered {answer.status}", asked)
     if answer.status not in (200, 206):
-        raise DownloadFailed(f"Wanted a file at {url}; the server answered {answer.status}.", remedy=_WRONG)
+        gone = 400 <= answer.status < 500
+        text = f"Wanted a file at {url}; the server answered {answer.status}."
+        raise DownloadFailed(text, remedy=_WRONG, absent=gone)
     if answer.headers["content-type"].startswith("text/html"):
-        raise DownloadFailed(f"Wanted a model file at {url}; found an HTML page.", remedy=_WRONG)
+        raise DownloadFailed(f"Wanted a model file at {url}; found an HTML page.", remedy=_WRONG, absent=True)
 
 
 async def patiently(url: str, patience: Patience, work: Callable[[], Awaitable[T]]) -> T:

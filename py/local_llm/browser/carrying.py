@@ -18,7 +18,7 @@ import js
 from pyodide.ffi import to_js
 
 from local_llm.browser.folders import Folder
-from local_llm.browser.records import About, File
+from local_llm.browser.records import ABSENT, About, File
 from local_llm.browser.vault import WholeDigest
 from local_llm.errors import CorruptModel, InvalidRequest
 
@@ -30,13 +30,17 @@ _LANES = 3  # chunks at a time
 
 @dataclass(frozen=True)
 class Part:
-    """One file to be kept. body: a Blob. chunks: the names that its chunks must get, () where nobody knows."""
+    """One file to be kept. body: a Blob. chunks: the names that its chunks must get, () where nobody knows.
+
+    absent: it is known not to be there.
+    """
 
     url: str
     model: str
     body: Any
     chunks: tuple[str, ...] = ()
     sha256: str = ""
+    absent: bool = False
 
 
 async def packed(files: Sequence[File]) -> tuple[str, Any]:
@@ -104,7 +108,8 @@ async def _parts(body: Any, length: int, sha256: str, model: str | None, chunk_b
             raise ValueError("sizes differ")
         if not about.url.startswith(("https://", "http://")) or model not in (None, about.model):
             raise ValueError(f"it holds {about.url} of {about.model}")
-        parts.append(Part(about.url, about.model, body.slice(at + _BLOCK, at + _BLOCK + about.size), chunks))
+        inside = body.slice(at + _BLOCK, at + _BLOCK + about.size)
+        parts.append(Part(about.url, about.model, inside, chunks, absent=about.note == ABSENT and not about.size))
         at += _BLOCK + _rounded(about.size)
     return parts
 
@@ -126,7 +131,7 @@ async def put_in(part: Part, folder: Folder, about: About) -> About:
             lanes.create_task(lane(start))
     if part.sha256 and (found := await _digest(folder, [names[index] for index in range(about.count)])) != part.sha256:
         raise _changed(part, f"expected the sha256 {part.sha256}, found {found}")
-    return replace(about, sha256=part.sha256)
+    return replace(about, sha256=part.sha256, note=ABSENT if part.absent else "")
 
 
 def _changed(part: Part, why: str) -> CorruptModel:

@@ -66,6 +66,7 @@ class Chunks:
         self._unfinished = Unfinished(folder if ranges else None, parts)
         self._sha256 = sha256 if folder is not None else ""
         self._recent: dict[int, Any] = {}
+        self._resting = False  # what is kept need not be in memory
         self._spare: list[Any] = []
         self._lanes: dict[int, Any] = {}  # by the chunk that each fills
         self._reading: dict[int, asyncio.Task[Any]] = {}
@@ -85,6 +86,7 @@ class Chunks:
         """At least one of bytes [start, stop), from start: a Uint8Array. Raises DownloadFailed, CorruptModel."""
         index = start // self._chunk_bytes
         gated = bool(self._sha256) and index == self.count - 1
+        self._resting = False
         self._wanted, base = index, index * self._chunk_bytes
         while True:
             self._raise()
@@ -108,8 +110,14 @@ class Chunks:
         self._busy.clear()
         self._lanes.clear()
 
+    @property
+    def lacking(self) -> int:
+        """Bytes that are not kept yet."""
+        return self.size - sum(map(self._length, self._kept))
+
     def forget(self) -> None:
         """Hold no bytes in memory that are kept: they are not wanted soon."""
+        self._resting = True
         self._recent = {index: data for index, data in self._recent.items() if index not in self._kept}
         self._spare = []
 
@@ -159,6 +167,8 @@ class Chunks:
             await folder.remove(name)
 
     def _remember(self, index: int, data: Any) -> None:
+        if self._resting and index in self._kept:
+            return
         self._recent[index] = data
         passed = [k for k in self._recent if not self._wanted - 1 <= k <= self._wanted + _AHEAD]
         arrays = [self._recent.pop(k) for k in passed]
@@ -337,6 +347,11 @@ class Chunks:
         """Hold all bytes against the file's digest, while they come."""
         if self._verifying is None:
             self._verifying = asyncio.ensure_future(self._verified())
+            self._verifying.add_done_callback(self._verify_ended)
+
+    def _verify_ended(self, task: asyncio.Task[None]) -> None:
+        if task is self._verifying and not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
 
     async def _verified(self) -> None:
         folder = self._folder

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,17 @@ from local_llm.browser.chunks import Chunks
 from local_llm.browser.folders import Folder
 from local_llm.browser.indexed import open_indexed
 from local_llm.browser.opfs import open_root
-from local_llm.browser.records import About, File, about_of, file_of, folder_name, kept_of, write_about
+from local_llm.browser.records import (
+    ABSENT,
+    IMPORTED,
+    About,
+    File,
+    about_of,
+    file_of,
+    folder_name,
+    kept_of,
+    write_about,
+)
 from local_llm.browser.unfinished import swept
 from local_llm.errors import Busy, DownloadFailed, StorageFull, UnknownModel
 from local_llm.gpu.ports import Blobs, Kept
@@ -50,6 +60,8 @@ class Library:
         self._using: dict[str, _Use] = {}  # by URL
         self._turn = asyncio.Lock()
         self._addresses: dict[str, str] = {}
+        self._announced: dict[str, int] = {}  # bytes of a whole model, for which there must be room
+        self._absent: dict[str, str] = {}  # models, by the URL of a file that is not there
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def address(self, place: str) -> str:
@@ -59,9 +71,10 @@ class Library:
 
     # Opening
 
-    def opener(self, source: Any, sha256: str | None = None) -> Callable[[Any], Awaitable[Blobs]]:
+    def opener(self, source: Any, sha256: str | None = None, nbytes: int = 0) -> Callable[[Any], Awaitable[Blobs]]:
         model = self.address(source) if isinstance(source, str) else ""
         expected = {model: sha256 or ""}
+        self._announced = {model: nbytes}
 
         async def opened(file: Any) -> Blobs:
             url = self.address(file) if isinstance(file, str) else ""
@@ -84,13 +97,16 @@ class Library:
             held = [await self._lock(f"use:{name}", "shared")]
             try:
                 file = await file_of(root, name)
+                if file.about is not None and file.about.note == ABSENT:
+                    text = f"There was no {url} when {model} was loaded."
+                    raise DownloadFailed(text, remedy="Delete the model here and load it again.", absent=True)
                 if not file.fits(sha256):
                     held.append(await self._lock(f"write:{name}", "exclusive"))
                     file = await file_of(root, name)  # another tab may have fetched it meanwhile
                 await swept(file.folder, file.done)
                 facts = Facts(None, ranges=True)
                 if not file.whole:
-                    facts = await probe(place, self._patience)
+                    facts = await self._asked(root, file, place, model)
                     if facts.identity is None:  # no size: it cannot be checked nor resumed
                         _release(held)
                         return await open_blobs(place, self._patience, self._chunk_bytes)
@@ -104,6 +120,17 @@ class Library:
         self._start(self._watch(chunks, file, sha256, held))
         return BrowserBlobs(bridge, chunks)
 
+    async def _asked(self, root: Folder, file: File, place: str, model: str) -> Facts:
+        """What the server says of a file. Where there is none nothing is left of it here."""
+        try:
+            return await probe(place, self._patience)
+        except DownloadFailed as error:
+            if error.absent:
+                self._absent[self.address(place)] = model
+            if file.about is None:
+                await root.remove(file.name)
+            raise
+
     def _chunks(self, bridge: Any, place: str, file: File, ranges: bool, sha256: str) -> Chunks:
         about = file.about
         assert about is not None  # a whole file has it, a begun one too
@@ -116,10 +143,11 @@ class Library:
         """The folder of a file to be fetched: what is there of another version is removed, the rest has room."""
         about = About(url, model, self._chunk_bytes, identity.size, identity.etag, identity.modified)
         known = file.about
-        if known and not (known.identity.fits(identity) and known.chunk_bytes == self._chunk_bytes):
+        same = known and not known.note and known.identity.fits(identity) and known.chunk_bytes == self._chunk_bytes
+        if not same and (known or file.chunks or file.parts):  # without a record nobody knows of what version they are
             await root.remove(file.name)
             file = await file_of(root, file.name)
-        await self._check_room(identity.size - file.nbytes, url)
+        await self._check_room(identity.size - about.held(file.chunks), url, model)
         about = replace(about, loaded_at=0, pinned=bool(known and known.pinned))
         await write_about(file.folder, about)
         return replace(file, about=about)
@@ -135,7 +163,12 @@ class Library:
         if held:
             held.pop()()
 
-    async def _check_room(self, missing: int, url: str) -> None:
+    async def _check_room(self, missing: int, url: str, model: str = "") -> None:
+        """missing: bytes of one file. What others in use lack needs room, too, and a whole model of a known size."""
+        missing += sum(use.chunks.lacking for use in self._using.values())
+        if announced := self._announced.pop(model, 0):
+            kept = sum(one.nbytes for one in await self.kept() if one.model == model)
+            missing = max(missing, announced - kept)
         if missing <= 0:
             return
         self._start(_persist())
@@ -166,6 +199,7 @@ class Library:
             raise
 
     def rest(self) -> None:
+        self._absent.clear()
         for task in tuple(self._tasks):
             task.cancel()
         for url in tuple(self._using):
@@ -182,9 +216,13 @@ class Library:
     # What is kept
 
     async def loaded(self, source: Any) -> None:
-        model = self.address(source) if isinstance(source, str) else None
+        model, root = self.address(source) if isinstance(source, str) else None, await self._root()
         for use in self._using.values():
             use.chunks.forget()
+        for url in [url for url, of in self._absent.items() if of == model and not isinstance(root, str)]:
+            folder = await root.folder(folder_name(url))
+            await write_about(folder, About(url, model, self._chunk_bytes, 0, note=ABSENT))
+        self._absent.clear()
         for file in await self._files():
             if file.about is not None and file.about.model == model:
                 about = await about_of(file.folder) or file.about  # what _watch may just have written
@@ -200,20 +238,32 @@ class Library:
 
     async def delete(self, model: str) -> int:
         freed, root, model = 0, await self._root(), self.address(model)
-        for file in await self._files():
-            if isinstance(root, str) or file.about is None or model not in (file.about.model, file.about.url):
-                continue
-            if file.about.url in self._using:
-                raise Busy(f"{model} is in use.", remedy="Unload it first.")
-            got = await self._lock(f"use:{file.name}", "exclusive", wait=False)
-            if not got:
-                raise Busy(f"{model} is in use in another tab.", remedy="Unload it there first.")
-            try:
+        if isinstance(root, str):
+            return 0
+        mine = [file for file in await self._files() if file.about and model in (file.about.model, file.about.url)]
+        held = await self._alone([file.about.url for file in mine if file.about], model, "Unload it first.")
+        try:
+            for file in mine:
                 await root.remove(file.name)
                 freed += file.nbytes
-            finally:
-                got()
+        finally:
+            _release(held)
         return freed
+
+    async def _alone(self, urls: Sequence[str], model: str, remedy: str) -> list[Callable[[], Any]]:
+        """Locks of files that nobody uses, here or in another tab, all of them. Raises Busy."""
+        held: list[Callable[[], Any]] = []
+        try:
+            for url in urls:
+                used = any(use.model == model for use in self._using.values()) or url in self._using
+                got = None if used else await self._lock(f"use:{folder_name(url)}", "exclusive", wait=False)
+                if not got:
+                    raise Busy(f"{model} is in use{'' if used else ' in another tab'}.", remedy=remedy)
+                held.append(got)
+        except BaseException:
+            _release(held)
+            raise
+        return held
 
     async def export(self, model: str) -> tuple[str, Any]:
         mine = [one for one in await self._files() if one.about and one.about.model == self.address(model)]
@@ -226,18 +276,14 @@ class Library:
         if isinstance(root, str):
             raise StorageFull(f"Nothing can be kept here: {root}")
         parts = await unpacked(body, model and self.address(model), sha256, self._chunk_bytes)
-        held: list[Callable[[], Any]] = []
+        names = list(dict.fromkeys(part.model for part in parts))
+        remedy = "Unload it, in all tabs, then import the file."
+        held = await self._alone([part.url for part in parts], names[0] if names else "", remedy)
         try:
-            for part in parts:
-                name = folder_name(part.url)
-                got = None if part.url in self._using else await self._lock(f"use:{name}", "exclusive", wait=False)
-                if not got:
-                    raise Busy(f"{part.url} is in use.", remedy="Unload it, in all tabs, then import the file.")
-                held.append(got)
             await self._adopt(root, parts)
         finally:
             _release(held)
-        return list(dict.fromkeys(part.model for part in parts))
+        return names
 
     async def _adopt(self, root: Folder, parts: list[Part]) -> None:
         """Keep all of these, or none; their locks are held."""
@@ -249,6 +295,7 @@ class Library:
                 about = About(part.url, part.model, self._chunk_bytes, int(part.body.size))
                 await self._check_room(about.size, part.url)
                 folder = await root.folder(begun[-1])
+                await write_about(folder, replace(about, note=IMPORTED))  # a page that dies leaves what can be deleted
                 await write_about(folder, replace(await put_in(part, folder, about), loaded_at=now))
         except BaseException as error:
             for name in begun:

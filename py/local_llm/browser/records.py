@@ -11,6 +11,8 @@ from local_llm.browser.unfinished import held, span_of
 from local_llm.gpu.ports import Kept
 from local_llm.transfer import Identity
 
+ABSENT = "absent"  # the server had no such file when the model was loaded
+IMPORTED = "imported"  # it comes from a file that has not been held against its digests yet
 _ABOUT = "about.json"
 
 
@@ -18,7 +20,7 @@ _ABOUT = "about.json"
 class About:
     """What is known of one kept file. model: the address it belongs to. loaded_at: ms since 1970; 0: never loaded.
 
-    sha256: of the whole file, as far as its kept bytes have been held against it.
+    sha256: of the whole file, as far as its kept bytes have been held against it. note: ABSENT, IMPORTED or "".
     """
 
     url: str
@@ -30,6 +32,7 @@ class About:
     sha256: str = ""
     loaded_at: int = 0
     pinned: bool = False
+    note: str = ""
 
     @property
     def identity(self) -> Identity:
@@ -63,7 +66,7 @@ class File:
 
     @property
     def whole(self) -> bool:
-        return self.about is not None and len(self.chunks) == self.about.count
+        return self.about is not None and self.about.note != IMPORTED and len(self.chunks) == self.about.count
 
     @property
     def nbytes(self) -> int:

@@ -170,11 +170,12 @@ class Storage(Protocol):
         """What a model at `place` is called in `kept`: absolute."""
         ...
 
-    def opener(self, source: Any, sha256: str | None = None) -> Callable[[Any], Awaitable[Blobs]]:
+    def opener(self, source: Any, sha256: str | None = None, nbytes: int = 0) -> Callable[[Any], Awaitable[Blobs]]:
         """open_blobs for the files of the model `source`: what comes from the network is kept, and found again.
 
-        sha256: what the file must have, where that is known. Opening raises StorageFull, DownloadFailed; a file that
-        another tab downloads is waited for.
+        sha256: what the file must have, where that is known. nbytes: of all files together, 0: nobody knows. Opening
+        raises StorageFull, DownloadFailed; a file that another tab downloads is waited for, one that was absent when
+        the model was loaded is not asked for again.
         """
         ...
 
