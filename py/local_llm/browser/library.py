@@ -165,7 +165,7 @@ class Library:
 
     async def _check_room(self, missing: int, url: str, model: str = "") -> None:
         """missing: bytes of one file. What others in use lack needs room, too, and a whole model of a known size."""
-        missing += sum(use.chunks.lacking for use in self._using.values())
+        alone, missing = missing, missing + sum(use.chunks.lacking for use in self._using.values())
         if announced := self._announced.pop(model, 0):
             kept = sum(one.nbytes for one in await self.kept() if one.model == model)
             missing = max(missing, announced - kept)
@@ -176,10 +176,13 @@ class Library:
         free = room["quota_bytes"] - room["used_bytes"]
         if free >= missing or not room["quota_bytes"]:
             return
-        others = [f"{one.model} ({bytes_text(one.nbytes)})" for one in await self.kept() if one.model != url]
+        what = f"{url} needs" if missing == alone else f"{url} and the files that come with it need"
+        others = [
+            f"{one.model} ({bytes_text(one.nbytes)})" for one in await self.kept() if one.model not in (url, model)
+        ]
         remedy = f"Delete models that you do not need: {', '.join(others)}." if others else "Free space on this device."
         raise StorageFull(
-            f"{url} needs {bytes_text(missing)}; this browser has room for {bytes_text(free)} more "
+            f"{what} {bytes_text(missing)}; this browser has room for {bytes_text(free)} more "
             f"(of {bytes_text(room['quota_bytes'])}): {bytes_text(missing - free)} are missing.",
             remedy=remedy,
             missing=missing - free,
