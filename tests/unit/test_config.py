@@ -6,8 +6,11 @@ import pytest
 from local_llm.errors import CorruptModel, UnsupportedModel
 from local_llm.formats.checkpoint import Checkpoint, Tensor
 from local_llm.formats.quant import BY_NAME
+from local_llm.formats.strings import Strings
 from local_llm.models.config import Attention, read_config
+from local_llm.models.metadata import Metadata
 from local_llm.models.rope import Rope, rope_table
+from tests.unit.fuzzing import bounded
 
 META = {
     "general.architecture": "llama",
@@ -20,6 +23,8 @@ META = {
     "llama.attention.layer_norm_rms_epsilon": 1e-5,
     "llama.rope.freq_base": 100000.0,
 }
+
+UNEQUAL = (np.ones(1), np.ones(2))
 
 
 def read(**changes):
@@ -50,11 +55,46 @@ def test_shapes_of_smollm2():
         ("attention.layer_norm_rms_epsilon", float("nan"), "positive"),
         ("rope.dimension_count", 63, "pairs"),
         ("rope.scaling.long_factors", [1.0, -1.0], "positive numbers"),
+        ("rope.scaling.long_factors", [1.0, [2.0]], "4096 numbers"),
+        ("rope.scaling.long_factors", UNEQUAL, "4096 numbers"),
+        ("rope.scaling.long_factors", np.ones(4097, np.uint8), "4096 numbers"),
+        pytest.param("rope.freq_base", 10**400, "a positive number", id="no float is so large"),
     ],
 )
 def test_metadata_that_makes_no_sense_is_named(key, value, says):
     with pytest.raises(CorruptModel, match=says):
         read(**{key: value})
+
+
+READERS = {
+    "numbers": lambda meta: meta.numbers("x"),
+    "integers": lambda meta: meta.integers("x", 2),
+    "flags": lambda meta: meta.flags("x", [True, True]),
+    "cap": lambda meta: meta.cap("x"),
+}
+
+
+@pytest.mark.parametrize("value", [UNEQUAL, (np.ones(2), np.ones(2)), Strings.of(["a", "b"]), [1.0, "b"], ["a", "b"]])
+@pytest.mark.parametrize("reader", READERS)
+def test_what_is_no_list_of_numbers_is_named(reader, value):
+    with pytest.raises(CorruptModel, match=r"a\.gguf: metadata 'llama\.x' must be"):
+        READERS[reader](Metadata("a.gguf", {"general.architecture": "llama", "llama.x": value}))
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_texts_in_place_of_numbers_take_no_memory(reader):
+    texts = Strings.of([""] * 2000 + ["x" * 60000])
+    with bounded(1 << 20, of=CorruptModel):
+        READERS[reader](Metadata("a.gguf", {"general.architecture": "llama", "llama.x": texts}))
+
+
+def test_numbers_are_read_from_arrays_and_lists():
+    values = {"a": np.array([1, 0], np.int32), "b": [1, 0], "c": np.array([True, False]), "d": (0.5, 2), "e": 0.0}
+    meta = Metadata("a.gguf", {"general.architecture": "llama"} | {f"llama.{key}": v for key, v in values.items()})
+    assert meta.integers("a", 2) == meta.integers("b", 2) == meta.integers("f", 2, (1, 0)) == (1, 0)
+    assert [meta.flags(key, [True, True]) for key in "abc"] == [(True, False)] * 3
+    assert (meta.numbers("d"), meta.numbers("f")) == ((0.5, 2.0), ())
+    assert meta.cap("e") == meta.cap("f") == 0
 
 
 def test_unknown_rope_scaling_is_refused():

@@ -41,11 +41,16 @@ def gguf(model: bytes, tokens: list[bytes], kind: int = 1, **more: bytes) -> byt
     )
 
 
+def arrays(*counts: int) -> bytes:
+    return struct.pack("<IQ", 9, len(counts)) + b"".join(struct.pack("<IQ", 5, n) + bytes(4 * n) for n in counts)
+
+
 def numbered(count: int = MANY) -> list[bytes]:
     return [b"%x" % number for number in range(count)]
 
 
 NONE = texts([])
+UNEQUAL = texts([b""] * 2000 + [b"x" * 60_000])  # an array in which each has the size of the largest is half a GB
 GGUF = {
     "many tokens": lambda: gguf(b"gpt2", numbered(), merges=texts([b"1 2"] * MANY)),
     "equal tokens": lambda: gguf(b"llama", [b"a"] * MANY),
@@ -62,6 +67,10 @@ GGUF = {
     "long tokens": lambda: gguf(b"llama", [b"ab" * 32000] * 400),
     "too long tokens": lambda: gguf(b"llama", [b"ab" * (8 << 20)]),
     "long merges": lambda: gguf(b"gpt2", [b"a"], merges=texts([b"a " * (8 << 20)])),
+    "texts in place of types": lambda: gguf(b"gpt2", [b"a"], merges=NONE, token_type=UNEQUAL),
+    "texts in place of scores": lambda: gguf(b"llama", [b"a"], scores=UNEQUAL),
+    "arrays in place of types": lambda: gguf(b"gpt2", [b"a", b"b"], merges=NONE, token_type=arrays(1, 2)),
+    "arrays in place of scores": lambda: gguf(b"llama", [b"a", b"b"], scores=arrays(1, 2)),
 }
 SPREAD = b"," + b" " * 40
 

@@ -36,6 +36,16 @@ def read_value(head: Cursor, kind: int, key: str, depth: int = 0) -> Any:
     raise head.corrupt(head.at - 4, f"a value type from 0 to 12 for {shown(key)}", str(kind))
 
 
+def numbers_in(value: Any) -> np.ndarray | None:
+    """value as an array of one dimension: it is one already, or a list of nothing but numbers; else None.
+
+    Of anything else numpy would make an array in which each element has the size of the largest one.
+    """
+    if isinstance(value, list | tuple) and set(map(type, value)) <= {bool, int, float}:
+        return np.asarray(value)
+    return value if isinstance(value, np.ndarray) and value.ndim == 1 else None
+
+
 def _read_array(head: Cursor, key: str, depth: int) -> Any:
     if depth >= _MAX_DEPTH:
         raise head.corrupt(head.at, f"arrays nested at most {_MAX_DEPTH} deep in {shown(key)}", "one more")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from local_llm.errors import CorruptModel
+from local_llm.formats.values import numbers_in
+
+_MOST = 4096  # numbers of one list; there is one for each two rows of a head
 
 
 class Metadata:
@@ -32,13 +35,14 @@ class Metadata:
     def number(self, key: str, default: float | None = None) -> float:
         """A finite positive number."""
         value = self._get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
             raise self._wrong(key, "a positive number", value)
         return float(value)
 
     def cap(self, key: str) -> float:
         """A positive number, or 0.0 where there is none, or a zero."""
-        return self.number(key) if self._get(key, None) else 0.0
+        value = self._get(key, None)
+        return 0.0 if value is None or (isinstance(value, int | float) and not value) else self.number(key)
 
     def text(self, key: str, default: str) -> str:
         """A text."""
@@ -48,19 +52,22 @@ class Metadata:
         return value
 
     def numbers(self, key: str) -> tuple[float, ...]:
-        """Finite positive numbers; none where the key is missing."""
-        values = np.asarray(self._get(key, ()))
-        if values.ndim != 1 or (len(values) and values.dtype.kind not in "iuf"):
-            raise self._wrong(key, "a list of numbers", values)
+        """At most 4096 finite positive numbers; none where the key is missing."""
+        values = numbers_in(self._get(key, ()))
+        if values is None or len(values) > _MOST or values.dtype.kind not in "iuf":
+            raise self._wrong(key, f"a list of at most {_MOST} numbers", self._get(key, None))
         if not (np.isfinite(values) & (values > 0)).all():
             raise self._wrong(key, "a list of positive numbers", values)
         return tuple(values.astype(float).tolist())
 
     def integers(self, key: str, count: int, default: Sequence[int] | None = None) -> tuple[int, ...]:
         """`count` whole numbers from 0 to 4096."""
-        values = np.asarray(self._get(key, () if default is None else default))
-        if values.shape != (count,) or values.dtype.kind not in "iu" or not ((values >= 0) & (values <= 4096)).all():
-            raise self._wrong(key, f"a list of {count} whole numbers from 0 to 4096", self._get(key, None))
+        values = numbers_in(self._get(key, () if default is None else default))
+        wanted = f"a list of {count} whole numbers from 0 to 4096"
+        if values is None or len(values) != count or values.dtype.kind not in "iu":
+            raise self._wrong(key, wanted, self._get(key, None))
+        if not ((values >= 0) & (values <= 4096)).all():
+            raise self._wrong(key, wanted, values)
         return tuple(values.tolist())
 
     def flags(self, key: str, default: Sequence[bool]) -> tuple[bool, ...]:
@@ -68,9 +75,10 @@ class Metadata:
         values = self._get(key, default)
         if isinstance(values, int) and not isinstance(values, bool) and values > 0:
             return tuple((i + 1) % values > 0 for i in range(len(default)))
-        if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str) or len(values) != len(default):
+        found = numbers_in(values)
+        if found is None or len(found) != len(default):
             raise self._wrong(key, f"a list of {len(default)} bools", values)
-        return tuple(bool(value) for value in values)
+        return tuple(map(bool, found.tolist()))
 
     def _get(self, key: str, default: Any) -> Any:
         return self._values.get(f"{self.architecture}.{key}", default)

@@ -9,6 +9,7 @@ import numpy as np
 
 from local_llm.errors import CorruptModel, UnsupportedModel
 from local_llm.formats.strings import Strings
+from local_llm.formats.values import numbers_in
 from local_llm.text.pretokenizers import byte_level
 from local_llm.text.table import LONGEST, batches, packed
 from local_llm.text.vocabulary import (
@@ -134,9 +135,10 @@ def read_texts(name: str, metadata: Mapping[str, Any], key: str) -> Sequence[str
 
 def read_scores(name: str, metadata: Mapping[str, Any], count: int) -> np.ndarray:
     """float32 [count]. Raises CorruptModel."""
-    scores = np.asarray(metadata.get("tokenizer.ggml.scores", ()))
-    if scores.shape != (count,) or scores.dtype.kind not in "iuf" or not np.isfinite(scores).all():
-        raise wrong(name, "scores", f"{count} finite numbers, one a token", f"{scores.dtype} {list(scores.shape)}")
+    found = metadata.get("tokenizer.ggml.scores", ())
+    scores = numbers_in(found)
+    if scores is None or len(scores) != count or scores.dtype.kind not in "iuf" or not np.isfinite(scores).all():
+        raise wrong(name, "scores", f"{count} finite numbers, one a token", _shape(found))
     return scores.astype(np.float32)
 
 
@@ -151,10 +153,9 @@ def _types(
         if model != "gpt2":
             types[[token for token in ids.values() if token is not None]] = CONTROL
     else:
-        types = np.asarray(found)
-        if types.shape != (len(tokens),) or types.dtype.kind not in "iu":
-            wanted = f"{len(tokens)} whole numbers, one a token"
-            raise wrong(name, "token_type", wanted, f"{types.dtype} {list(types.shape)}")
+        types = numbers_in(found)
+        if types is None or len(types) != len(tokens) or types.dtype.kind not in "iu":
+            raise wrong(name, "token_type", f"{len(tokens)} whole numbers, one a token", _shape(found))
         _check_apart(name, types)
         types = settled_types(tokens, types)
     if model in ("llama", "gemma4") and not (types == BYTE).any():
@@ -163,6 +164,12 @@ def _types(
     if unknown is not None and model != "gpt2":
         types[unknown] = UNKNOWN
     return types
+
+
+def _shape(found: Any) -> str:
+    """Of what ought to be numbers, for a message."""
+    numbers = numbers_in(found)
+    return type(found).__name__ if numbers is None else f"{numbers.dtype} {list(numbers.shape)}"
 
 
 def _check_apart(name: str, types: np.ndarray) -> None:
