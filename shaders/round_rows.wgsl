@@ -1,12 +1,12 @@
 // round_rows: X[t, k] = d[t, block] * (bytes[t, k]), each block of 32 columns with a scale of its own, for matmul_int8
 //
-// A lane rounds four neighbours, a workgroup of 64 lanes eight blocks of one token. Columns past K are zeros.
+// A lane rounds four neighbours, a workgroup of 64 lanes eight blocks of one token.
 //
-//   x       f32x4 [ceil(T * K / 4)]  read
-//   bytes   u32 [T, blocks, 8]       read_write
-//   scales  f32x4 [T, blocks]        read_write  d, d times the sum of the bytes of either half, 0
-//   step    Step                     read
-//   params  Params                   uniform
+//   x       f32x4 [T, K / 4]    read        32 divides K
+//   bytes   u32 [T, blocks, 8]  read_write
+//   scales  f32x4 [T, blocks]   read_write  d, d times the sum of the bytes of either half, 0
+//   step    Step                read
+//   params  Params              uniform
 //   grid    (ceil(blocks / 8), T, 1)
 
 struct Params {

@@ -2,7 +2,7 @@
 // lanes, TEAMS teams in a workgroup.
 //
 // As team_rows, but in each step a lane takes two blocks of each of its rows, and the input of a step, times the norm's
-// weight if there is one, becomes whole numbers. Uses quants, scales, x, norm, params.
+// weight if there is one, becomes whole numbers. 32 divides K. Uses quants, scales, x, norm, params.
 
 //#include four_rows
 //#include input
@@ -30,10 +30,10 @@ fn stage(token: u32, t: u32, first: u32, local: u32) -> f32 {
   for (var k = 0u; k < WORDS; k++) {
     let i = local + k * SIZE;
     let at = first * 8 + i;
-    let col = vec4<u32>(at * 4) + vec4<u32>(0, 1, 2, 3);
+    let inside = at < params.cols / 4;
     var values = vec4<f32>();
-    if (TOKENS == 1 || col.x < params.cols) { // what follows is the next token's
-      values = select(vec4<f32>(), input(token, at), col < vec4<u32>(params.cols));
+    if (TOKENS == 1 || inside) { // what follows is the next token's
+      values = select(vec4<f32>(), input(token, at), inside);
     }
     if (NORM) {
       sum += dot(values, values);

@@ -15,6 +15,7 @@ from tests.model.posing import posing
 from tests.model.test_proof import HELLO, Idle, Miscompiling, as_device
 from tests.model.test_speculation import PATTERN, both
 from tests.model.tiny import write_tiny_gguf
+from tests.reference.folders import write_mlc
 from tests.unit.service_rig import Shelf
 
 IDS = list(range(3, 43))
@@ -48,6 +49,21 @@ async def test_logits_are_near_those_of_exact_products_and_drafts_leave_texts_as
         wanted = logits["off", chunk]
         error = np.linalg.norm(logits["auto", chunk] - wanted) / np.linalg.norm(wanted)
         assert 1e-4 < error < 0.03  # 0.5 % or so for each product
+
+
+async def test_matrices_whose_rows_end_within_a_block_keep_exact_products(host, counted, tmp_path):
+    """In a file that is only so of MLC. The last tokens of the longest chunk show whether there is room for all."""
+    tiny = write_tiny_gguf(tmp_path / "tiny.gguf", 3, layers=1, ffn=100, context=32, tied=False)
+    write_mlc(tmp_path / "folder", tiny.metadata, tiny.tensors, "q4f16_1")
+    service = LocalLLM(replace(posing(host, counted), self_test=False))
+    logits = {}
+    for mode in ("off", "auto"):
+        await service.init(str(tmp_path / "folder"), int8=mode)
+        assert (await service.runtime_info())["int8"] == (mode == "auto"), "its other matrices"
+        logits[mode] = await service._require().engine.logits(IDS[:32], 32)
+    await service.unload()
+    errors = np.linalg.norm(logits["auto"] - logits["off"], axis=1) / np.linalg.norm(logits["off"], axis=1)
+    assert errors.max() < 0.03
 
 
 async def test_the_self_test_tries_them(gpu_llm, path):

@@ -9,7 +9,7 @@ from local_llm.gpu.kernel import Call, Kernel, pack, spread
 from local_llm.gpu.memory import Buffer
 from local_llm.ops.shared import Shared
 from local_llm.ops.variants import matmul_variant, matvec_variant
-from local_llm.ops.weight import BLOCK, Weight
+from local_llm.ops.weight import Weight
 
 ACTIVATIONS = ("silu", "gelu")
 
@@ -155,8 +155,7 @@ def matmul(
 def _round_rows(s: Shared, tokens: int, weight: Weight, x: Buffer) -> tuple[list[Call], tuple[Buffer, ...]]:
     """Rounds x f32 [T, K] to bytes; and where they are."""
     assert s.rounded is not None
-    aligned = weight.cols % BLOCK == 0
     buffers = (x, s.rounded.bytes, s.rounded.scales, s.step)
     grid = (-(-weight.blocks // 8), tokens, 1)
-    call = Call(Kernel.of("round_rows", ALIGNED=aligned), buffers, grid, pack(weight.cols, weight.blocks))
+    call = Call(Kernel.of("round_rows"), buffers, grid, pack(weight.cols, weight.blocks))
     return [call], (s.rounded.bytes, s.rounded.scales)

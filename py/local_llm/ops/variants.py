@@ -60,8 +60,11 @@ class Variant:
 
 
 def can_round(weight: Weight) -> bool:
-    """Whether it pays to round inputs to bytes for products with this weight."""
-    return weight.format in INT8_FORMATS and weight.cols >= LEAST_INT8_COLS
+    """Whether it pays to round inputs to bytes for products with this weight, and there are kernels for it.
+
+    They take whole blocks; only MLC has rows that end within one, of widths that no model has.
+    """
+    return weight.format in INT8_FORMATS and weight.cols >= LEAST_INT8_COLS and weight.cols % BLOCK == 0
 
 
 def rounds_input(s: Shared, weight: Weight) -> bool:
