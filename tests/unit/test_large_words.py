@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from local_llm.errors import CorruptModel
 from local_llm.formats.gguf import read_gguf
 from local_llm.native.blobs import open_blobs
-from local_llm.text.dialogue import open_dialogue
+from local_llm.text.dialogue import Dialogue, open_dialogue
 from local_llm.text.folder import TokenizerFiles
+from local_llm.text.table import LONGEST
 from tests.conftest import wait
 from tests.unit.fuzzing import BESIDE, bounded
 
@@ -50,6 +52,7 @@ def numbered(count: int = MANY) -> list[bytes]:
 
 
 NONE = texts([])
+NO_CHARACTERS = b"\xff" * 22_000  # each becomes U+FFFD, of three bytes
 UNEQUAL = texts([b""] * 2000 + [b"x" * 60_000])  # an array in which each has the size of the largest is half a GB
 GGUF = {
     "many tokens": lambda: gguf(b"gpt2", numbered(), merges=texts([b"1 2"] * MANY)),
@@ -71,6 +74,10 @@ GGUF = {
     "texts in place of scores": lambda: gguf(b"llama", [b"a"], scores=UNEQUAL),
     "arrays in place of types": lambda: gguf(b"gpt2", [b"a", b"b"], merges=NONE, token_type=arrays(1, 2)),
     "arrays in place of scores": lambda: gguf(b"llama", [b"a", b"b"], scores=arrays(1, 2)),
+    "a token of bytes that are none": lambda: gguf(b"gpt2", [b"a", NO_CHARACTERS], merges=NONE),
+    "pieces of bytes that are none": lambda: gguf(b"llama", [b"a", b"b", b"c", NO_CHARACTERS]),
+    "a merge of bytes that are none": lambda: gguf(b"gpt2", [b"a"], merges=texts([b"a " + NO_CHARACTERS])),
+    "a word that grows": lambda: gguf(b"bert", [b"a", b"x" * LONGEST]),
 }
 SPREAD = b"," + b" " * 40
 
@@ -103,16 +110,23 @@ async def nothing(definition: bytes) -> Any:
     """The library's own memory is not Python's."""
 
 
+async def opened(data: bytes) -> Dialogue:
+    return await open_dialogue("a.gguf", (await read_gguf(await open_blobs(data))).metadata, nothing)
+
+
 @pytest.mark.parametrize("kind", GGUF)
 def test_the_vocabulary_of_a_gguf_is_bounded(kind):
     data = GGUF[kind]()
-    blobs = wait(open_blobs(data))
-
-    async def opened() -> None:
-        await open_dialogue("a.gguf", (await read_gguf(blobs)).metadata, nothing)
-
     with bounded(len(data) + BESIDE):
-        wait(opened())
+        wait(opened(data))
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in GGUF if "bytes that are none" in kind or kind == "a word that grows"]
+)
+def test_a_text_that_is_too_long_once_it_is_sound_is_named(kind):
+    with pytest.raises(CorruptModel, match=f"texts of at most {LONGEST} bytes, found one of 6"):
+        wait(opened(GGUF[kind]()))
 
 
 @pytest.mark.parametrize("kind", JSON)

@@ -171,7 +171,7 @@ class _Words:
     def merges(self, known: np.ndarray) -> Iterator[bytes]:
         """The file's own, of the tokens `known`."""
         hidden = self.vocabulary.ids_of(CONTROL, UNKNOWN, UNUSED)
-        found = packed(self.name, read_texts(self.name, self.metadata, "merges"))
+        found = read_texts(self.name, self.metadata, "merges")
         return checked_merges(found, self.hasher, Known(self.hashes[known]), Known(self.hashes[hidden]), self.name)
 
 

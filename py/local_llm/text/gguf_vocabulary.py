@@ -63,7 +63,7 @@ def read_vocabulary(name: str, metadata: Mapping[str, Any]) -> Vocabulary:
     bos_rule = _ADDS_BOS.get(model, False)
     if model == "gpt2":
         bos_rule = byte_level(str(metadata.get("tokenizer.ggml.pre", "default"))).bos
-    tokens = packed(name, read_texts(name, metadata, "tokens"))
+    tokens = read_texts(name, metadata, "tokens")
     if not 0 < len(tokens) <= MOST_TOKENS:
         raise wrong(
             name, "tokens", f"at least one token, at most {MOST_TOKENS}", str(len(tokens)) if tokens else "none"
@@ -83,8 +83,11 @@ def read_vocabulary(name: str, metadata: Mapping[str, Any]) -> Vocabulary:
     if str(metadata.get("general.architecture")) == "phi3" and model == "llama":
         # Phi 3's own files say this of each token; GGUF has no place for it.
         eats = (token for text, token in control.items() if text not in ("<unk>", "<s>", "<|endoftext|>"))
+    if model == "bert":
+        tokens = _words(tokens, types)
+        _check_longest(name, "tokens", tokens)  # some are two bytes longer
     return Vocabulary(
-        _words(tokens, types) if model == "bert" else tokens,
+        tokens,
         types,
         SPELLINGS[model],
         control,
@@ -122,15 +125,22 @@ def _words(tokens: Strings, types: np.ndarray) -> Strings:
     return Strings(np.concatenate(made), np.cumsum(np.concatenate(lengths), dtype=np.int32))
 
 
-def read_texts(name: str, metadata: Mapping[str, Any], key: str) -> Sequence[str]:
-    """An array of texts below tokenizer.ggml. Raises CorruptModel."""
+def read_texts(name: str, metadata: Mapping[str, Any], key: str) -> Strings:
+    """An array of texts below tokenizer.ggml, packed. Raises CorruptModel, or UnsupportedModel for too many bytes."""
     found = metadata.get(f"tokenizer.ggml.{key}")
     if isinstance(found, str) or not isinstance(found, Sequence) or (len(found) and not isinstance(found[0], str)):
         raise wrong(name, key, "an array of texts", "nothing" if found is None else type(found).__name__)
-    longest = int((found.stops - found.starts()).max(initial=0)) if isinstance(found, Strings) else 0
+    if isinstance(found, Strings):
+        _check_longest(name, key, found)
+    sound = packed(name, found)
+    _check_longest(name, key, sound)  # a byte that is no character takes three now
+    return sound
+
+
+def _check_longest(name: str, key: str, texts: Strings) -> None:
+    longest = int((texts.stops - texts.starts()).max(initial=0))
     if longest > LONGEST:
         raise wrong(name, key, f"an array of texts of at most {LONGEST} bytes", f"one of {longest}")
-    return found
 
 
 def read_scores(name: str, metadata: Mapping[str, Any], count: int) -> np.ndarray:
