@@ -83,7 +83,9 @@ async def test_any_range_is_right_and_streams_in_whole_words(opened):
         await blobs.read(0, len(DATA) + 1)
 
 
-async def test_a_damaged_chunk_is_fetched_again_alone(opened, file, tmp_path):
+@pytest.mark.parametrize("told", [False, True])
+async def test_a_damaged_chunk_is_fetched_again_alone(opened, file, tmp_path, told):
+    file.digest = file.sha256 if told else ""
     await whole(opened)
     damaged, short = chunks(tmp_path)[1], chunks(tmp_path)[4]
     damaged.write_bytes(bytes(CHUNK))
@@ -92,6 +94,20 @@ async def test_a_damaged_chunk_is_fetched_again_alone(opened, file, tmp_path):
     assert await whole(opened) == DATA
     assert [one.split("-")[0] for one in file.asked] == [f"bytes={CHUNK}", f"bytes={4 * CHUNK}"]
     assert [hashlib.sha256(one.read_bytes()).hexdigest() in one.name for one in chunks(tmp_path)] == 6 * [True]
+
+
+async def test_a_digest_is_judged_only_over_chunks_that_are_sound(opened, file, tmp_path):
+    file.digest = file.sha256
+    await whole(opened)
+    *_, last = chunks(tmp_path)
+    chunks(tmp_path)[2].write_bytes(b"")
+    last.unlink()
+    assert await (await opened()).read(len(DATA) - 10, len(DATA)) == DATA[-10:]
+    assert len(chunks(tmp_path)) == 5
+    file.data = DATA[: 2 * CHUNK] + bytes(CHUNK) + DATA[3 * CHUNK :]  # what comes for the chunk that is missing yet
+    with pytest.raises(CorruptModel, match=file.digest):
+        await whole(opened)
+    assert chunks(tmp_path) == []
 
 
 async def test_chunks_of_another_length_do_not_count(opened, file, tmp_path):

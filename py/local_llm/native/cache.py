@@ -133,13 +133,17 @@ class Shelf:
     def check(self, url: str, index: int, data: bytes) -> None:
         """Hold all bytes, with this last chunk, against the file's digest, where the server told it.
 
-        Raises CorruptModel; then nothing is kept.
+        Where a kept one proves damaged nothing is judged: that one is then the last. Raises CorruptModel; then nothing
+        is kept.
         """
         if not self.identity.sha256 or len({*self._names, index}) < self._count:
             return
         digest = hashlib.sha256()
         for number in range(self._count):
-            digest.update(data if number == index else self.take(number) or b"")
+            piece = data if number == index else self.take(number)
+            if piece is None:
+                return
+            digest.update(piece)
         if digest.hexdigest() == self.identity.sha256:
             return
         for name in self._names.values():
