@@ -58,12 +58,14 @@ class OutOfMemory(LocalLLMError):
 class DownloadFailed(LocalLLMError):
     """Bytes could not be read from a URL or a file.
 
-    absent: there is no such file, as the server or the disk says; not that it could not be asked.
+    absent: there is no such file, as the server or the disk says; not that it could not be asked. status: the server's
+    answer, 0 where there is none or the host does not tell it.
     """
 
-    def __init__(self, message: str, *, remedy: str = "", absent: bool = False) -> None:
+    def __init__(self, message: str, *, remedy: str = "", absent: bool = False, status: int = 0) -> None:
         super().__init__(message, remedy=remedy)
         self.absent = absent
+        self.status = status
 
 
 class StorageFull(LocalLLMError):

@@ -18,15 +18,15 @@ DATA = bytes(range(256)) * 40 + b"tail."
 
 
 class Handler(BaseHTTPRequestHandler):
-    """/ranges answers ranges, /whole ignores them, /short ends too early, /empty is empty.
+    """/ranges answers ranges, /whole ignores them, /short ends too early, /empty is empty, /404 answers 404.
 
     /html is a page that does not say so, /page one that does.
     """
 
     def do_GET(self):
         where = self.path.strip("/")
-        if where == "gone":
-            return self.send_error(404)
+        if where.isdigit():
+            return self.send_error(int(where))
         body = {"html": b"<!DOCTYPE html><p>Sign in</p>", "empty": b""}.get(where, DATA)
         if where in ("ranges", "short", "empty"):
             start, stop = (int(n) for n in self.headers["Range"].removeprefix("bytes=").split("-"))
@@ -115,8 +115,8 @@ def test_what_cannot_be_opened_is_named(tmp_path, server):
         wait(open_blobs(tmp_path / "none.gguf"))
     with pytest.raises(DownloadFailed, match=r"cannot be opened: Is a directory"):
         wait(open_blobs(tmp_path))
-    with pytest.raises(DownloadFailed, match="/gone answered 404"):
-        wait(open_blobs(f"{server}/gone"))
+    with pytest.raises(DownloadFailed, match="/404 answered 404"):
+        wait(open_blobs(f"{server}/404"))
     with pytest.raises(DownloadFailed, match="/page is an HTML page"):
         wait(open_blobs(f"{server}/page"))
     with pytest.raises(DownloadFailed, match="/empty is empty"):
@@ -127,6 +127,33 @@ def test_what_cannot_be_opened_is_named(tmp_path, server):
         wait(open_blobs("http://"))
     with pytest.raises(DownloadFailed, match="found int"):
         wait(open_blobs(5))  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("where", "absent", "status"),
+    [
+        *((str(status), True, status) for status in (401, 403, 404, 410, 451)),
+        *((str(status), False, status) for status in (408, 425, 429, 500, 501, 503, 504)),
+        ("page", True, 0),
+        ("empty", True, 416),
+    ],
+)
+def test_an_error_says_whether_the_server_has_no_such_file(server, where, absent, status):
+    with pytest.raises(DownloadFailed) as caught:
+        wait(open_blobs(f"{server}/{where}"))
+    assert (caught.value.absent, caught.value.status) == (absent, status)
+
+
+def test_an_error_says_whether_the_disk_has_no_such_file(tmp_path):
+    (tmp_path / "file").write_bytes(DATA)
+    for place, absent in (("none", True), ("file/none", True), ("", False)):
+        with pytest.raises(DownloadFailed) as caught:
+            wait(open_blobs(tmp_path / place))
+        assert caught.value.absent is absent
+    for address in ("http://127.0.0.1:1/model.gguf", "http://"):
+        with pytest.raises(DownloadFailed) as caught:
+            wait(open_blobs(address))
+        assert not caught.value.absent
 
 
 def test_a_connection_that_ends_early_is_corrupt_or_failed(server):

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, cast
 
 from local_llm.errors import CorruptModel, DownloadFailed
 from local_llm.gpu.ports import Blobs, Device, Handle
-from local_llm.transfer import Identity, digest_of, total_of
+from local_llm.transfer import RETRIED, Identity, digest_of, total_of
 
 _PIECE = 4 << 20  # a multiple of 4
 _TIMEOUT_S = 60
@@ -40,7 +40,9 @@ def _open_path(path: Path) -> Blobs:
         file = path.open("rb")
     except OSError as error:
         raise DownloadFailed(
-            f"The file {path} cannot be opened: {error.strerror}.", remedy="Check the path of the model file."
+            f"The file {path} cannot be opened: {error.strerror}.",
+            remedy="Check the path of the model file.",
+            absent=isinstance(error, FileNotFoundError | NotADirectoryError),
         ) from None
     return FileBlobs(str(path), file, os.fstat(file.fileno()).st_size)
 
@@ -119,7 +121,8 @@ def _open_url(url: str) -> Blobs:
     response = request(url, 0, 1)
     if response.headers.get_content_type() == "text/html":
         response.close()
-        raise DownloadFailed(f"{url} is an HTML page.", remedy="Give the address of the file itself.")
+        text = f"{url} is an HTML page."  # as servers of single-page sites answer for any address
+        raise DownloadFailed(text, remedy="Give the address of the file itself.", absent=True)
     identity = identity_of(response)
     if response.status == 206 and identity.size:
         response.close()
@@ -149,11 +152,12 @@ def request(url: str, start: int, stop: int) -> Any:
     try:
         return urllib.request.urlopen(request, timeout=_TIMEOUT_S)
     except urllib.error.HTTPError as error:
+        text = f"{url} answered {error.code} {error.reason}."
         if error.code == 416 and start == 0:
-            raise DownloadFailed(f"{url} is empty.", remedy="Check the address.") from None
-        raise DownloadFailed(
-            f"{url} answered {error.code} {error.reason}.", remedy="Check the address of the model file."
-        ) from None
+            text = f"{url} is empty."
+        absent = 400 <= error.code < 500 and error.code not in RETRIED
+        remedy = "Check the address of the model file." if absent else "Try again later."
+        raise DownloadFailed(text, remedy=remedy, absent=absent, status=error.code) from None
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise DownloadFailed(f"{url} cannot be reached: {reason}.", remedy="Check the address.") from None
