@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from local_llm.errors import CorruptModel
+from local_llm.errors import CorruptModel, UnsupportedModel
 from local_llm.formats.gguf import read_gguf
 from local_llm.native.blobs import open_blobs
 from local_llm.text.dialogue import Dialogue, open_dialogue
 from local_llm.text.folder import TokenizerFiles
+from local_llm.text.merges import MOST
 from local_llm.text.table import LONGEST
 from tests.conftest import wait
 from tests.unit.fuzzing import BESIDE, bounded
@@ -89,6 +90,7 @@ def vocab(inner: bytes, merges: bytes = b"[]", kind: bytes = b"BPE", more: bytes
 JSON = {
     "many tokens": lambda: vocab(b"{" + b",".join(b'"%x":%d' % (n, n) for n in range(FEW)) + b"}"),
     "far apart": lambda: vocab(b'{"a":0,"b":1048575}'),
+    "much text": lambda: vocab(b"{" + b",".join(b'"%d%s":%d' % (n, b"y" * 60_000, 800 - n) for n in range(800)) + b"}"),
     "wide tokens": lambda: vocab("{{{}}}".format(",".join(f'"\U0001f600{n}":{n}' for n in range(FEW))).encode()),
     "escapes": lambda: vocab(b"{" + b",".join(b'"\\u0000%x":%d' % (n, n) for n in range(FEW)) + b"}"),
     "pieces": lambda: vocab(b"[" + SPREAD.join([b'["a",1e15]'] * FEW) + b"]", kind=b"Unigram"),
@@ -127,6 +129,16 @@ def test_the_vocabulary_of_a_gguf_is_bounded(kind):
 def test_a_text_that_is_too_long_once_it_is_sound_is_named(kind):
     with pytest.raises(CorruptModel, match=f"texts of at most {LONGEST} bytes, found one of 6"):
         wait(opened(GGUF[kind]()))
+
+
+def test_a_gguf_has_no_more_merges_than_others():
+    with pytest.raises(UnsupportedModel, match=f"more than {MOST} merges"):
+        wait(opened(gguf(b"gpt2", [b"a", b"aa"], merges=texts([b"a a"] * (MOST + 1)))))
+
+
+def test_the_text_of_a_tokenizer_file_is_bounded_as_a_ggufs_is():
+    with pytest.raises(CorruptModel, match="more than 16 MiB in all"):
+        wait(open_dialogue("folder", TokenizerFiles(JSON["much text"]()), nothing))
 
 
 @pytest.mark.parametrize("kind", JSON)

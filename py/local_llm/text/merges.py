@@ -23,8 +23,10 @@ _SPACE = ord(" ")
 def checked_merges(merges: Strings, hasher: Hasher, known: Known, hidden: Known, name: str) -> Iterator[bytes]:
     """`,"left right"` of known tokens into known tokens, as JSON; what would make a hidden token is left out.
 
-    merges: packed. Raises CorruptModel, which mentions the file's name, for any other.
+    merges: packed. Raises CorruptModel, which mentions the file's name, for any other; UnsupportedModel for more than
+    MOST.
     """
+    _check_count(len(merges), name)
     for first, last in batches(merges):
         part = merges.part(first, last)
         starts, stops, sums = part.starts(), part.stops, hasher.sums(part.data)
@@ -43,6 +45,11 @@ def checked_merges(merges: Strings, hasher: Hasher, known: Known, hidden: Known,
             )
         kept = np.flatnonzero(sound)
         yield rows(len(kept), b',"', Span.of(part, kept), b'"')
+
+
+def _check_count(count: int, name: str) -> None:
+    if count > MOST:
+        raise UnsupportedModel(f"{name}: its vocabulary has more than {MOST} merges.", remedy="Use another model.")
 
 
 def scored_merges(
@@ -68,8 +75,7 @@ def scored_merges(
     found: list[_Cuts] = []
     for first, last in batches(tokens):
         found.append(_cuts(tokens.part(first, last), merging[first:last], ranks[first:last], hasher, known, first))
-        if sum(len(cuts.token) for cuts in found) > MOST:
-            raise UnsupportedModel(f"{name}: its vocabulary has more than {MOST} merges.", remedy="Use another model.")
+        _check_count(sum(len(cuts.token) for cuts in found), name)
         yield b""
     token, cut, key = (np.concatenate([getattr(cuts, part) for cuts in found]) for part in ("token", "cut", "key"))
     del found

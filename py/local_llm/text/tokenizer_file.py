@@ -17,7 +17,7 @@ from local_llm.formats.json_file import check_size
 from local_llm.formats.json_slices import end_of, members, slices
 from local_llm.formats.strings import Strings
 from local_llm.text.merges import MOST
-from local_llm.text.table import LONGEST, Hasher, Known, picked
+from local_llm.text.table import LONGEST, MOST_TEXT, Hasher, Known, picked
 from local_llm.text.vocabulary import MOST_TOKENS
 
 _REST = 4 << 20  # bytes beside vocabulary and merges
@@ -94,7 +94,7 @@ class Listed:
 
 def read_listed(file: TokenizerFile) -> Iterator[Listed]:
     """A part of the vocabulary for each slice. Raises ValueError, TypeError."""
-    count = 0
+    count = nbytes = 0
     for start, stop in file.vocab:
         part = _pieces(file.raw[start:stop], count) if file.pieces else _ids(file.raw[start:stop])
         count += len(part.ids)
@@ -102,6 +102,9 @@ def read_listed(file: TokenizerFile) -> Iterator[Listed]:
             raise ValueError(f"more than {MOST_TOKENS} tokens")
         if int(np.diff(part.texts.stops, prepend=0).max(initial=0)) > LONGEST:
             raise ValueError(f"a token of more than {LONGEST} bytes")
+        nbytes += len(part.texts.data)
+        if nbytes > MOST_TEXT:
+            raise ValueError(f"tokens of more than {MOST_TEXT >> 20} MiB in all")
         if int(part.ids.max(initial=0)) >= MOST_TOKENS or int(part.ids.min(initial=0)) < 0:
             raise ValueError(f"a token has the id {part.ids.max()}")
         yield part
