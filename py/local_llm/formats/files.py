@@ -139,16 +139,18 @@ class Folder:
     async def open(self, file: str) -> Blobs:
         """Raises DownloadFailed, which names the file, where it is not there."""
         if self.names is not None and file.split("/")[0] not in self.names:
-            raise DownloadFailed(f"{self.name} has no file {file}.", remedy="Give all files of the model.")
+            text = f"{self.name} has no file {file}."
+            raise DownloadFailed(text, remedy="Give all files of the model.", absent=True)
         return await self.open_blobs(self.sources(file))
 
     async def find(self, *files: str) -> Blobs | None:
-        """The first of `files` that is there."""
+        """The first of `files` that is there. Raises DownloadFailed where nobody says whether one is."""
         for file in files:
             try:
                 return await self.open(file)
-            except DownloadFailed:
-                continue
+            except DownloadFailed as error:
+                if not error.absent:
+                    raise
         return None
 
 
@@ -185,9 +187,8 @@ def folder_of_files(opened: Sequence[Blobs]) -> Folder:
 
     async def found(name: str) -> Blobs:
         if name not in files:
-            raise DownloadFailed(
-                f"The list of {len(files)} files has no {name}.", remedy="Give all files of the model."
-            )
+            text = f"The list of {len(files)} files has no {name}."
+            raise DownloadFailed(text, remedy="Give all files of the model.", absent=True)
         return files[name]
 
     name = root.split("/resolve/")[0].rstrip("/") or f"the list of {len(opened)} files"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from local_llm.errors import CorruptModel, DownloadFailed, UnsupportedModel
+from local_llm.errors import CorruptModel, UnsupportedModel
 from local_llm.formats.checkpoint import MOST_TENSORS, Checkpoint, Tensor
 from local_llm.formats.cursor import shown
 from local_llm.formats.files import Folder, JoinedBlobs
@@ -131,10 +131,8 @@ async def read_texts(folder: Folder, stop_ids: tuple[int, ...], conversation: An
 
 
 async def _optional_object(folder: Folder, file: str) -> dict[str, Any]:
-    try:
-        return await read_object(await folder.open(file))
-    except DownloadFailed:
-        return {}
+    found = await folder.find(file)
+    return await read_object(found) if found else {}
 
 
 def stop_ids_of(*configs: Mapping[str, Any]) -> tuple[int, ...]:
