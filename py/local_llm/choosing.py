@@ -1,7 +1,7 @@
 """With which variants a model's products run: those kept for this adapter and their shapes, or timed now, once.
 
-So a text stays the same from one start to the next: variants add up in other orders. Where a store forgets or holds
-rubbish, the rules of ops/variants.py decide. Knows no events.
+So a text stays the same from one start to the next: variants add up in other orders. Where a store fails, forgets or
+holds rubbish, the rules of ops/variants.py decide. Knows no events.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from local_llm.gpu.ports import Caps, Host
 from local_llm.models.model import Model
 from local_llm.models.proof import case_name, steps
 from local_llm.models.tuning import Outcome, by_shape, chosen, products, tune
-from local_llm.notes import keep, recall
+from local_llm.notes import Facts, recall, revise
 from local_llm.ops.variants import Shape, Variant, candidates
 from local_llm.soundness import ONLY, chunk_lengths, wrong_on
 
@@ -24,6 +24,7 @@ KEY = "variants"  # in the host's store
 MODES = ("auto", "off")
 SECONDS = 1.2  # from then on no further shape is begun
 MOST_TRIES = 2  # that may end with the device or the page
+RUBBISH = (ValueError, TypeError, KeyError, AttributeError)  # what _read raises
 
 Outcomes = Mapping[Shape, Outcome]
 Say = Callable[[str], None]
@@ -60,13 +61,15 @@ async def settle(host: Host, model: Model, mode: str, say: Say) -> tuple[Model, 
     tries, known = note
     shapes = list(products(model))
     model, wrong = await _proven(host, model, _variants(known, shapes), counts)
-    missing = [shape for shape in shapes if shape not in known]
     seconds = 0.0
-    if missing and tries < MOST_TRIES and set(wrong) <= set(ONLY) and await _keep(host, caps, tries + 1, known):
-        began = host.clock()
-        known = await _tuned(host, model, missing, known, tries, say)
-        model, wrong = await _proven(host, model, _variants(known, shapes), counts)
-        seconds = host.clock() - began
+    new = any(shape not in known for shape in shapes)
+    if new and host.store.lasts and tries < MOST_TRIES and set(wrong) <= set(ONLY):
+        held = await _keep(host, caps, tries + 1, known)
+        if held is not None:
+            began = host.clock()
+            known = await _tuned(host, model, [shape for shape in shapes if shape not in held], held, tries, say)
+            model, wrong = await _proven(host, model, _variants(known, shapes), counts)
+            seconds = host.clock() - began
     here = {shape: known[shape] for shape in shapes if shape in known}
     return model, wrong, _summary(here, model.shared.choices, seconds)
 
@@ -77,8 +80,9 @@ async def _note(host: Host, model: Model, mode: str) -> tuple[int, dict[Shape, O
     if mode == "off" or caps.software or not host.self_test or not model.config.causal:
         return None
     try:
-        return _read(caps, await recall(host.store, KEY, caps))
-    except (ValueError, TypeError, KeyError, AttributeError):
+        facts = await recall(host.store, KEY, caps)
+        return None if facts is None else _read(caps, facts)
+    except RUBBISH:
         await _keep(host, caps, 0, {})  # the next start times anew
         return None
 
@@ -106,8 +110,8 @@ async def _tuned(
     except BaseException:  # stopped
         await _keep(host, caps, tries, known)
         raise
-    both = {**known, **fresh}
-    return both if await _keep(host, caps, 0, both) else dict(known)
+    held = await _keep(host, caps, 0, {**known, **fresh})
+    return dict(known) if held is None else held
 
 
 async def _proven(
@@ -133,16 +137,29 @@ def _summary(known: Outcomes, right: Mapping[Shape, Variant], seconds: float) ->
     return Tuning(len(timed), len(right), 1 - after / before if before else 0.0, seconds)
 
 
-async def _keep(host: Host, caps: Caps, tries: int, known: Outcomes) -> bool:
-    choices = [
-        {"shape": asdict(shape), "variant": asdict(found.variant), "before": found.before, "after": found.after}
-        for shape, found in known.items()
-    ]
-    return await keep(host.store, KEY, caps, {"tries": tries, "choices": choices})
+async def _keep(host: Host, caps: Caps, tries: int, known: Outcomes) -> dict[Shape, Outcome] | None:
+    """What is known then: another tab may have timed the same meanwhile, and texts shall be those of its choices.
+
+    None where it is not kept.
+    """
+
+    def revised(facts: Facts) -> Facts:
+        try:
+            both = {**known, **_read(caps, facts)[1]}
+        except RUBBISH:
+            both = known
+        return {"tries": tries, "choices": [_written(shape, found) for shape, found in both.items()]}
+
+    kept = await revise(host.store, KEY, caps, revised)
+    return _read(caps, kept)[1] if kept is not None and host.store.lasts else None
 
 
-def _read(caps: Caps, facts: Mapping[str, Any]) -> tuple[int, dict[Shape, Outcome]]:
-    """Raises ValueError, TypeError, KeyError or AttributeError where facts are not what _keep wrote."""
+def _written(shape: Shape, found: Outcome) -> dict[str, Any]:
+    return {"shape": asdict(shape), "variant": asdict(found.variant), "before": found.before, "after": found.after}
+
+
+def _read(caps: Caps, facts: Facts) -> tuple[int, dict[Shape, Outcome]]:
+    """How often it was tried in vain, and what is known. Raises RUBBISH where facts are not what _keep wrote."""
     known: dict[Shape, Outcome] = {}
     for one in facts.get("choices", []):
         shape = Shape(**one["shape"])

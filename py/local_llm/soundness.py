@@ -12,7 +12,7 @@ from local_llm.generate.engine import COUNTS
 from local_llm.gpu.ports import Host
 from local_llm.models.model import Model
 from local_llm.models.proof import case_names, wrong_kernels
-from local_llm.notes import keep, recall
+from local_llm.notes import recall, revise
 
 KEY = "kernels"  # in the host's store
 ONLY = ("argmax",)  # have no plain variant
@@ -28,7 +28,7 @@ async def wrong_on(host: Host, model: Model, counts: Sequence[int]) -> list[str]
         return []
     names = case_names(model, counts)
     try:
-        kept = {name: right is True for name, right in (await recall(host.store, KEY, caps)).items()}
+        kept = {name: right is True for name, right in (await recall(host.store, KEY, caps) or {}).items()}
     except ValueError:
         kept = {}
     missing = [name for name in names if name not in kept]
@@ -39,8 +39,9 @@ async def wrong_on(host: Host, model: Model, counts: Sequence[int]) -> list[str]
             raise
         except LocalLLMError:
             return None
-        kept |= {name: name not in wrong for name in missing}
-        await keep(host.store, KEY, caps, kept)  # if it cannot be kept, it is tested again
+        fresh = {name: name not in wrong for name in missing}
+        kept |= fresh
+        await revise(host.store, KEY, caps, lambda held: {**held, **fresh})  # if it is not kept, it is tested again
     return [name for name in names if not kept[name]]
 
 

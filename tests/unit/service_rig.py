@@ -31,8 +31,11 @@ CATALOG = read_catalog(
 
 
 class Shelf:
-    def __init__(self) -> None:
+    """A Store in memory."""
+
+    def __init__(self, lasts: bool = True) -> None:
         self.texts: dict[str, str] = {}
+        self.lasts = lasts
 
     async def get(self, key):
         return self.texts.get(key)

@@ -17,6 +17,8 @@ _PREFIX = "local-llm:"
 class HostStore:
     """See gpu.ports.Store; over the page's own state manager."""
 
+    lasts = True  # it is not known otherwise
+
     def __init__(self, manager: Any) -> None:
         self._manager = manager
 

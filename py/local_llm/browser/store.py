@@ -6,6 +6,7 @@ import js
 from pyodide.ffi import JsException
 
 _PREFIX = "local-llm:"
+_REFUSED = (JsException, AttributeError)
 
 
 class BrowserStore:
@@ -13,16 +14,28 @@ class BrowserStore:
 
     def __init__(self) -> None:
         self._memory: dict[str, str] = {}
+        self.lasts = _writable()
 
     async def get(self, key: str) -> str | None:
         try:
             text = js.localStorage.getItem(_PREFIX + key)
             return text if isinstance(text, str) else None  # JavaScript's null is not None
-        except (JsException, AttributeError):
+        except _REFUSED:
             return self._memory.get(key)
 
     async def set(self, key: str, text: str) -> None:
         try:
             js.localStorage.setItem(_PREFIX + key, text)
-        except (JsException, AttributeError):
+        except _REFUSED:
             self._memory[key] = text
+            self.lasts = False
+
+
+def _writable() -> bool:
+    """Whether localStorage takes anything now."""
+    try:
+        js.localStorage.setItem(_PREFIX + "probe", "1")
+        js.localStorage.removeItem(_PREFIX + "probe")
+    except _REFUSED:
+        return False
+    return True

@@ -139,7 +139,13 @@ class Tokenizer(Protocol):
 
 
 class Store(Protocol):
-    """Small named texts that survive the session (settings). Models' bytes are not its business."""
+    """Small named texts that survive the session (settings). Models' bytes are not its business.
+
+    lasts: whether they do, as far as the host knows by now; else they are gone with this page.
+    """
+
+    @property
+    def lasts(self) -> bool: ...
 
     async def get(self, key: str) -> str | None: ...
 

@@ -17,6 +17,8 @@ def open_store() -> FileStore:
 class FileStore:
     """See gpu.ports.Store. A file that is missing or damaged counts as empty: settings are never worth a failure."""
 
+    lasts = True
+
     def __init__(self, path: Path) -> None:
         self._path = path
 
