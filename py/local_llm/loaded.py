@@ -34,7 +34,8 @@ class Loading(TypedDict, total=False):
     does not fit. quantize: bits (8 or 4) that weights get while they are loaded where the file has floats; None leaves
     them. cache_bits: 16, or 8: keys and values as bytes, which take little more than half of the memory. tune: "auto"
     (variants of kernels are timed once on each adapter, see choosing.py) or "off". int8: "auto" (products with large
-    quantized matrices round their inputs to bytes, where the GPU has instructions for that) or "off".
+    quantized matrices round their inputs to bytes, where WGSL has packed dot products, whether or not the GPU has
+    instructions for them; not on Apple's) or "off".
     """
 
     context_size: int | None
@@ -120,7 +121,8 @@ async def build(host: Host, opened: Opened, memory: Memory, origin: Origin, say:
     model, wrong, tuning = await settle(host, model, origin.tune, lambda text: say(0.98, text))
     replaced = _with_plain(wrong)
     if replaced and model.shared.rounded:  # perhaps those that round their input
-        model, wrong, tuning = await settle(host, exact(model), origin.tune, lambda text: say(0.98, text))
+        model = _without_rounding(model)
+        model, wrong, tuning = await settle(host, model, origin.tune, lambda text: say(0.98, text))
         replaced += tuple(name for name in _with_plain(wrong) if name not in replaced)
     if _with_plain(wrong):
         memory.close()
@@ -135,6 +137,14 @@ async def build(host: Host, opened: Opened, memory: Memory, origin: Origin, say:
     loaded = Loaded(name, memory, model, engine, dialogue, blobs.size, storage_of(checkpoint), held)
     left = tuple(name for name in wrong if name in ONLY)
     return replace(loaded, replaced=replaced, wrong=left, tuning=None if _with_plain(wrong) else tuning)
+
+
+def _without_rounding(model: Model) -> Model:
+    """With exact products throughout, and no memory held for others."""
+    rounded = model.shared.rounded
+    for buffer in (rounded.bytes, rounded.scales) if rounded else ():
+        model.memory.destroy(buffer)
+    return exact(model)
 
 
 def _with_plain(wrong: Sequence[str]) -> tuple[str, ...]:

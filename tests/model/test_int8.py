@@ -80,15 +80,20 @@ async def test_the_self_test_tries_them(gpu_llm, path):
 
 
 async def test_where_they_are_wrong_exact_products_run(host, counted, path):
-    """And not the plain kernels of software adapters."""
+    """And not the plain kernels of software adapters; nor is memory held for what does not run."""
+    before = counted.nbytes
 
     async def open_device():
         return Miscompiling(counted, "matmul_int8", "four_dots(high, x.high)", "four_dots(low, x.high)")
 
     service = LocalLLM(replace(host, open_device=open_device, store=Shelf()))
+    await service.init(path, tune="off", int8="off")
+    exact = counted.nbytes - before
     await service.init(path, tune="off")
     try:
+        assert counted.nbytes - before == exact
         info = await service.runtime_info()
+        assert info["gpu_bytes"] == exact
         assert {name.split()[0] for name in info["replaced_kernels"]} == {"matmul_int8"}
         assert not info["int8"]
         assert not service._require().model.shared.caps.software
