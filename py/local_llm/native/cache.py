@@ -15,12 +15,14 @@ import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from local_llm.errors import CorruptModel, DownloadFailed
 from local_llm.gpu.ports import Blobs, Device, Handle
+from local_llm.native.absences import Absences
 from local_llm.native.blobs import UrlBlobs, cut_short, identity_of, open_blobs, padded, request
 from local_llm.transfer import Identity, Patience, start_of
 
@@ -32,20 +34,28 @@ _SPARE = 1 << 30  # bytes of the disk that stay free
 def cached_opener(
     folder: Path, patience: Patience | None = None, chunk_bytes: int = CHUNK_BYTES
 ) -> Callable[[Any], Awaitable[Blobs]]:
-    """open_blobs for which files at http(s) addresses are kept in `folder`, and found again without a request."""
+    """open_blobs for which files at http(s) addresses are kept in `folder`, and found again without a request.
+
+    Nor is one made for those that are not there, once the model has been loaded: see absences.py.
+    """
+
+    def place_of(url: str) -> Path:
+        return folder / hashlib.sha256(url.encode()).hexdigest()[:32]
+
+    absences = Absences(place_of)
 
     async def opened(source: Any) -> Blobs:
         if not (isinstance(source, str) and source.startswith(("http://", "https://"))):
             return await open_blobs(source)
-        place = folder / hashlib.sha256(source.encode()).hexdigest()[:32]
+        place = place_of(source)
         identity = _known(place)
         shelf = Shelf(place, identity, chunk_bytes) if identity else None
         if shelf is None or not shelf.whole:
-            plain = await open_blobs(source)
+            plain = await absences.open(source)
             if not isinstance(plain, UrlBlobs) or not _begun(place, source, plain.identity):
                 return plain
             shelf = Shelf(place, plain.identity, chunk_bytes)
-        return CachedBlobs(source, shelf, patience or Patience(attempts=4))
+        return CachedBlobs(source, shelf, patience or Patience(attempts=4), partial(absences.done_without, source))
 
     return opened
 
@@ -154,13 +164,17 @@ class Shelf:
 
 
 class CachedBlobs:
-    """See gpu.ports.Blobs; what is not on the shelf comes by one request for as long as it is read in order."""
+    """See gpu.ports.Blobs; what is not on the shelf comes by one request for as long as it is read in order.
 
-    def __init__(self, url: str, shelf: Shelf, patience: Patience) -> None:
+    loading(): hears that its bytes go to a device.
+    """
+
+    def __init__(self, url: str, shelf: Shelf, patience: Patience, loading: Callable[[], None]) -> None:
         self.name = url
         self.size = shelf.identity.size
         self._shelf = shelf
         self._patience = patience
+        self._loading = loading
         self._held: dict[int, bytes] = {}
         self._body: BinaryIO | None = None
         self._at = 0  # the body's next byte
@@ -179,6 +193,7 @@ class CachedBlobs:
     async def stream_into(
         self, device: Device, buffer: Handle, start: int, stop: int, progress: Callable[[int], None]
     ) -> None:
+        self._loading()
         for at in range(start, stop, self._shelf.chunk_bytes):
             piece = await self.read(at, min(at + self._shelf.chunk_bytes, stop))
             device.write(buffer, padded(piece), at - start)
