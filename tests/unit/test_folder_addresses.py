@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from typing import Any
@@ -103,6 +104,18 @@ async def test_a_file_that_cannot_be_asked_for_is_not_taken_for_one_that_is_not_
     model.files[file].data = {"chat_template.jinja": b"{{ 1 }}", "tokenizer_config.json": b'{"a": 1}'}[file]
     texts = await model.load()
     assert texts.chat_template == "{{ 1 }}" if file.endswith("jinja") else texts.config == {"a": 1}
+
+
+async def test_a_server_that_is_busy_is_asked_a_few_times(model):
+    file = model.files["chat_template.jinja"]
+    file.data, file.refused = b"{{ 1 }}", 503
+
+    async def recover():  # while the load pauses
+        assert len(file.asked) == 1
+        file.refused = 0
+
+    texts, _ = await asyncio.gather(model.load(), recover())
+    assert texts.chat_template == "{{ 1 }}"
 
 
 async def test_a_connection_that_breaks_is_no_answer_either(model):

@@ -7,14 +7,13 @@ far as the weights, for a week, and never for weights themselves. Knows no forma
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from local_llm.errors import DownloadFailed
 from local_llm.gpu.ports import Blobs
-from local_llm.native.blobs import open_blobs
 
 BELIEVED_S = 7 * 24 * 3600
 _SURE = (404, 410)  # other refusals may be of who asks
@@ -22,10 +21,14 @@ _BESIDE = (".json", ".jinja")  # what lies beside weights
 
 
 class Absences:
-    """Of one opener. place: a URL's own folder, in which the mark is a file `absent`, as old as the server's word."""
+    """Of one opener. place: a URL's own folder, in which the mark is a file `absent`, as old as the server's word.
 
-    def __init__(self, place: Callable[[str], Path]) -> None:
+    open_blobs: asks the network.
+    """
+
+    def __init__(self, place: Callable[[str], Path], open_blobs: Callable[[str], Awaitable[Blobs]]) -> None:
         self._place = place
+        self._open_blobs = open_blobs
         self._denied: set[str] = set()  # by the server, in loads that have not come to the weights
 
     async def open(self, url: str) -> Blobs:
@@ -36,7 +39,7 @@ class Absences:
         if age is not None and 0 <= age < BELIEVED_S:
             raise absent
         try:
-            blobs = await open_blobs(url)
+            blobs = await self._open_blobs(url)
         except DownloadFailed as error:
             if error.status in _SURE and urlsplit(url).path.endswith(_BESIDE):
                 self._denied.add(url)

@@ -24,7 +24,7 @@ from local_llm.errors import CorruptModel, DownloadFailed
 from local_llm.gpu.ports import Blobs, Device, Handle
 from local_llm.native.absences import Absences
 from local_llm.native.blobs import UrlBlobs, cut_short, identity_of, open_blobs, padded, request
-from local_llm.transfer import Identity, Patience, start_of
+from local_llm.transfer import RETRIED, Identity, Patience, start_of
 
 CHUNK_BYTES = 4 << 20
 _HELD = 2  # chunks in memory: a piece may begin in one and end in the next
@@ -42,7 +42,8 @@ def cached_opener(
     def place_of(url: str) -> Path:
         return folder / hashlib.sha256(url.encode()).hexdigest()[:32]
 
-    absences = Absences(place_of)
+    patience = patience or Patience(attempts=4)
+    absences = Absences(place_of, partial(_asked, patience=patience))
 
     async def opened(source: Any) -> Blobs:
         if not (isinstance(source, str) and source.startswith(("http://", "https://"))):
@@ -55,9 +56,22 @@ def cached_opener(
             if not isinstance(plain, UrlBlobs) or not _begun(place, source, plain.identity):
                 return plain
             shelf = Shelf(place, plain.identity, chunk_bytes)
-        return CachedBlobs(source, shelf, patience or Patience(attempts=4), partial(absences.done_without, source))
+        return CachedBlobs(source, shelf, patience, partial(absences.done_without, source))
 
     return opened
+
+
+async def _asked(url: str, patience: Patience) -> Blobs:
+    """open_blobs; once more where the server says that it may work later. Raises DownloadFailed."""
+    failures = 0
+    while True:
+        try:
+            return await open_blobs(url)
+        except DownloadFailed as error:
+            failures += 1
+            if error.status not in RETRIED or failures >= patience.opening:
+                raise
+        await asyncio.sleep(patience.pause(failures, None, random.random()))
 
 
 def _known(place: Path) -> Identity | None:
