@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from local_llm.errors import DownloadFailed
 from local_llm.gpu.ports import Blobs
 
-BELIEVED_S = 7 * 24 * 3600
+_BELIEVED_S = 7 * 24 * 3600
 _SURE = (404, 410)  # other refusals may be of who asks
 _BESIDE = (".json", ".jinja")  # what lies beside weights
 
@@ -35,8 +35,9 @@ class Absences:
         """open_blobs, without a request where the file is known to be absent. Raises DownloadFailed."""
         mark = self._place(url) / "absent"
         age = _age(mark)
-        absent = DownloadFailed(f"There was no {url} when its model was loaded.", absent=True)
-        if age is not None and 0 <= age < BELIEVED_S:
+        text = f"There was no {url} when its model was loaded."
+        absent = DownloadFailed(text, remedy=f"Delete {mark} where it is there now.", absent=True)
+        if age is not None and 0 <= age < _BELIEVED_S:
             raise absent
         try:
             blobs = await self._open_blobs(url)
