@@ -1,16 +1,24 @@
 """What is new of a prompt, if it is little, takes steps of a few tokens: the same text, where the adapter is right."""
 
+import importlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from local_llm import LocalLLM
-from local_llm.generate.short_steps import LONGEST, ShortSteps
+from local_llm import LocalLLM, soundness
+from local_llm.errors import LocalLLMError
+from local_llm.generate.short_steps import ShortSteps
+from local_llm.gpu.memory import Memory
+from local_llm.gpu.plan import Compiler
+from local_llm.native.device import NativeDevice
+from local_llm.ops.attention import Cache, Heads, attention_few, few_tokens
+from local_llm.ops.shared import Shared
 from tests.conftest import wait
 from tests.model.test_proof import Miscompiling
 from tests.model.tiny import write_tiny_gguf
-from tests.unit.service_rig import Shelf
+from tests.reference.recording_device import CAPS, RecordingDevice
+from tests.unit.service_rig import Bench, Shelf
 
 FIRST, NEW = [5, 9, 17, 33, 4, 21, 8, 60] * 5, [7, 11, 200, 31, 6, 90, 3, 12, 45, 44, 101]
 
@@ -53,7 +61,7 @@ async def test_a_short_turn_takes_steps_of_eight_and_says_the_same(gpu_llm, path
     _, _, steps = await turn(gpu_llm, NEW[:9])
     assert steps == [len(FIRST) + 8]  # the last token alone is a step as any
     _, _, steps = await turn(gpu_llm, [*NEW, *NEW, *NEW])
-    assert len(NEW) * 3 > LONGEST
+    assert len(NEW) * 3 > short.longest == 32
     assert steps == []
 
 
@@ -105,3 +113,61 @@ def test_where_they_are_wrong_they_do_not_run(host, counted, path):
     assert not short.ready
     assert wait(turn(service, NEW))[2] == []
     wait(service.unload())
+
+
+def test_how_many_tokens_fit_into_a_workgroup():
+    heads = Heads(4, 2, 256, 256, 1024, False, 1.0)
+    caps = replace(CAPS, workgroup_bytes=16384)
+    assert few_tokens(caps, heads) == 4
+    assert few_tokens(replace(caps, workgroup_bytes=19472), heads) == 8  # 19,460 and what aligns them
+    assert few_tokens(replace(caps, workgroup_bytes=15000), heads) == 0
+    assert few_tokens(caps, replace(heads, width=128)) == few_tokens(caps, replace(heads, bits=8)) == 8
+    assert few_tokens(caps, replace(heads, width=36)) == 0
+
+
+async def test_what_is_said_to_fit_compiles_where_there_is_no_more(host):
+    device = limited_device(await host.open_device(), 16384)
+    memory = Memory(device)
+    compiler = Compiler(device, memory)
+    some = memory.create(1 << 16, "some")
+
+    def calls(heads, tokens):
+        return attention_few(Shared(device.caps, some, some), tokens, heads, some, some, Cache(some, some), some)
+
+    try:
+        for bits in (16, 8):
+            heads = Heads(2, 1, 256, 256, 64, False, 1.0, bits=bits)
+            await compiler.prepare(calls(heads, few_tokens(device.caps, heads)))
+            await device.idle()
+        with pytest.raises(LocalLLMError, match="workgroup"):
+            await compiler.prepare(calls(replace(heads, bits=16), 8))
+    finally:
+        memory.close()
+        device.close()
+
+
+def limited_device(device, workgroup_bytes):
+    """Another one of an adapter whose Dawn is at work already, with less workgroup memory than it offers."""
+    wgpu = importlib.import_module("wgpudawn")
+    adapter = wgpu.gpu.request_adapter_sync(power_preference="high-performance")
+    limits = {"max-compute-workgroup-storage-size": workgroup_bytes}
+    made = NativeDevice(adapter.request_device_sync(required_limits=limits), adapter.info)
+    assert made.caps.workgroup_bytes == workgroup_bytes < device.caps.workgroup_bytes
+    return made
+
+
+async def test_wide_heads_take_four_tokens_where_workgroups_have_16_kib(tmp_path, monkeypatch):
+    async def none_wrong(model, counts, names):
+        return []
+
+    monkeypatch.setattr(soundness, "wrong_kernels", none_wrong)
+    write_tiny_gguf(tmp_path / "tiny.gguf", 5, layers=1, heads=2, kv_heads=1, head_width=256)
+    bench = Bench(tmp_path)
+    bench.device = RecordingDevice(replace(CAPS, software=False, workgroup_bytes=16384))
+    service = bench.service()
+    await service.init("tiny", context_size=128, tune="off")
+    await short_of(service).prepare()
+    _, cached, steps = await turn(service, NEW)
+    assert steps == [cached + 4, cached + 8, cached + len(NEW)]
+    assert (await turn(service, [*NEW, *NEW[:6]]))[2] == [], "17 take the longer way"
+    await service.unload()

@@ -18,7 +18,7 @@ import numpy as np
 from local_llm.errors import ContextOverflow, InvalidRequest
 from local_llm.generate.decoding import RING, Decoding, Drafts, Pace
 from local_llm.generate.embedding import embed_ids
-from local_llm.generate.short_steps import LONGEST, short_steps_of
+from local_llm.generate.short_steps import short_steps_of
 from local_llm.generate.speculation import speculation_of
 from local_llm.generate.stats import Timing
 from local_llm.gpu.kernel import Call
@@ -26,7 +26,7 @@ from local_llm.gpu.memory import Memory
 from local_llm.gpu.plan import Compiler
 from local_llm.gpu.ports import Dispatch, Handle
 from local_llm.models.model import Model
-from local_llm.ops.attention import MOST_TOKENS, REACHES, reach_of
+from local_llm.ops.attention import REACHES, reach_of
 from local_llm.ops.elementwise import last_row
 from local_llm.ops.sampling import SamplerBuffers, SamplingParams, allocate_sampler, pack_sampling, sample
 
@@ -239,8 +239,8 @@ class Engine:
         before: tuple[Awaitable[None], Chunk] | None = None  # waited for while the next chunk is at work
         while start < len(ids) and not self._stop:
             count = min(self._model.max_chunk, len(ids) - start)
-            if self._takes_short_steps(count):
-                count = min(count, MOST_TOKENS)
+            if self.short is not None and self.short.takes(count):
+                count = min(count, self.short.tokens)
             last = start + count == len(ids)
             self._write_step(ids[start : start + count], start, request.seed)
             self._reach = max(self._reach, start + count)
@@ -261,12 +261,9 @@ class Engine:
         rings = [heads for heads in self._model.heads if heads.ring]
         return all(self._reach - ring.context <= max(0, position + 1 - ring.window) for ring in rings)
 
-    def _takes_short_steps(self, count: int) -> bool:
-        return self.short is not None and 1 < count <= LONGEST and self.short.ready
-
     def _prefill_plan(self, count: int, end: int) -> list[Handle]:
         """A chunk's step. A plan serves all counts up to its own: prompts of any length find one recorded already."""
-        if self.short is not None and self._takes_short_steps(count):
+        if self.short is not None and self.short.takes(count):
             reach, step = self.short.step(end)
             return self._recorded(("short", reach), lambda: [step])
         if count == 1 and not self._software:

@@ -15,7 +15,7 @@ from local_llm.gpu.kernel import Call
 from local_llm.gpu.plan import Compiler
 from local_llm.gpu.ports import Handle
 from local_llm.models.agreement import few_agree
-from local_llm.models.few import few_head, few_layers, few_possible
+from local_llm.models.few import few_head, few_layers, most_few
 from local_llm.models.model import Model
 from local_llm.ops.attention import REACHES
 from local_llm.ops.drafting import ANSWERS, DraftBuffers, allocate_drafts, choose, draft, pack_drafting
@@ -110,7 +110,7 @@ class Speculation:
 
 def speculation_of(model: Model, sampler: SamplerBuffers, compiler: Compiler) -> Speculation | None:
     """None where the model or the adapter has no kernels for it."""
-    return Speculation(model, sampler, compiler) if few_possible(model) else None
+    return Speculation(model, sampler, compiler) if most_few(model) >= TOKENS else None
 
 
 def answers_of(data: bytes) -> list[list[int]]:

@@ -9,25 +9,28 @@ from local_llm.gpu.kernel import Call
 from local_llm.gpu.memory import Buffer
 from local_llm.models import decoder
 from local_llm.models.model import Model, exact
-from local_llm.ops.attention import MOST_TOKENS, attention_few, parts_for
+from local_llm.ops.attention import MOST_TOKENS, attention_few, few_tokens, parts_for
 from local_llm.ops.elementwise import glu, rms_norm, softcap
 from local_llm.ops.embedding import embed
 from local_llm.ops.few import matvec_few, matvec_few_glu, row_stride
 from local_llm.ops.linear import Parts
 
 
-def few_possible(model: Model) -> bool:
-    """Whether there are kernels for it: on GPUs, for families whose steps are those of decoder.py."""
-    config = model.config
+def most_few(model: Model) -> int:
+    """The most tokens of such a step, MOST_TOKENS or half of it; 0 where there are no kernels for it.
+
+    There are on GPUs, for families whose steps are those of decoder.py.
+    """
+    config, caps = model.config, model.shared.caps
     widths = (config.width, config.q_rows, config.ffn_width)
-    return (
-        not model.shared.caps.software
+    possible = (
+        not caps.software
         and config.causal
         and (model.family.layers, model.family.head) == (decoder.layers, decoder.head)
-        and config.head_width % 8 == 0
         and all(width % 4 == 0 for width in widths)
         and model.max_chunk >= 2 * MOST_TOKENS * max(_parts(model, heads.context) for heads in model.heads)
     )
+    return min(few_tokens(caps, heads) for heads in model.heads) if possible else 0
 
 
 def _parts(model: Model, reach: int) -> int:

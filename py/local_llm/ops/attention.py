@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from local_llm.gpu.kernel import Call, Kernel, pack, spread
 from local_llm.gpu.memory import Buffer, Memory
+from local_llm.gpu.ports import Caps
 from local_llm.ops.linear import Parts
 from local_llm.ops.shared import Shared
 
@@ -146,6 +147,22 @@ def rope_attention(
     )
     buffers = (qkv, rope, gains or s.dummy, cache.k, cache.v, y, s.step)
     return [Call(kernel, buffers, (heads.heads, parts, 1), _numbers(heads))]
+
+
+def few_tokens(caps: Caps, heads: Heads) -> int:
+    """How many tokens `attention_few` takes at most, for which there is workgroup memory: MOST_TOKENS, half, or 0."""
+    if heads.width % 8:
+        return 0
+    return next(
+        (count for count in (MOST_TOKENS, MOST_TOKENS // 2) if _few_bytes(heads, count) <= caps.workgroup_bytes), 0
+    )
+
+
+def _few_bytes(heads: Heads, tokens: int) -> int:
+    """Workgroup memory of attention_few, as WebGPU counts it."""
+    columns, rows, lanes = heads.width // 8, 2 * tokens, split(heads, 0)[1]
+    made = rows * (8 * columns + 4 * _peak_pairs(heads)) if heads.bits == 8 else rows * 16 * columns
+    return made + 32 * columns + 40 * lanes + 16  # query; pool, partial_sum and weights; top: lib/attend.wgsl
 
 
 def parts_for(s: Shared, tokens: int, heads: Heads, reach: int = 0) -> Parts | None:
