@@ -15,6 +15,7 @@ from local_llm.text.dialogue import Dialogue, open_dialogue
 from local_llm.text.folder import TokenizerFiles
 from local_llm.text.merges import MOST
 from local_llm.text.table import LONGEST
+from local_llm.text.vocabulary import MOST_TOKENS
 from tests.conftest import wait
 from tests.unit.fuzzing import BESIDE, bounded
 
@@ -141,8 +142,16 @@ def test_the_text_of_a_tokenizer_file_is_bounded_as_a_ggufs_is():
         wait(open_dialogue("folder", TokenizerFiles(JSON["much text"]()), nothing))
 
 
+def test_an_eighth_of_the_most_tokens_takes_an_eighth_of_the_memory():
+    """Not in the order of their ids, so that nothing can be shared. Batches take the same for any number."""
+    count = MOST_TOKENS // 8
+    data = vocab(b"{" + b",".join(b'"yyyyyyyyyyy%x":%d' % (n, count - 1 - n) for n in range(count)) + b"}")
+    with bounded(BESIDE // 8 + (3 << 20)):
+        wait(open_dialogue("folder", TokenizerFiles(data), nothing))
+
+
 @pytest.mark.parametrize("kind", JSON)
 def test_a_tokenizer_file_is_bounded(kind):
-    data = JSON[kind]()
-    with bounded(len(data) + BESIDE):
+    data = JSON[kind]()  # in memory already
+    with bounded(BESIDE):
         wait(open_dialogue("folder", TokenizerFiles(data), nothing))

@@ -25,6 +25,7 @@ from local_llm.text.vocabulary import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, US
 
 MOST = 32 << 20  # bytes of a tokenizer.json as it is made here
 _MOST_TABLE = 2 << 20  # bytes of a table of characters; XLM-R's has 237,539
+_AT_ONCE = 1 << 16  # tokens: arrays of all would take as much memory as their texts
 NEVER = "\U000f0000never{}"  # stands in a list of tokens where one must not be found
 _BYTE_LEVEL_DECODER = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
 _SPACE_TO_MARK = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
@@ -112,11 +113,12 @@ def inside(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 def vocab_rows(tokens: Strings, places: np.ndarray, ids: np.ndarray | None = None) -> Iterator[bytes]:
     """`,"text":id` of the texts at these places. ids: by place, where they are others than the places."""
-    lengths = Span.of(tokens, places).lengths
-    for first, last in stretches(np.cumsum(lengths)):
-        some = places[first:last]
-        numbers = Span.of_numbers(some if ids is None else ids[some])
-        yield rows(len(some), b',"', Span.of(tokens, some), b'":', numbers)
+    for begin in range(0, len(places), _AT_ONCE):
+        many = places[begin : begin + _AT_ONCE]
+        for first, last in stretches(np.cumsum(Span.of(tokens, many).lengths)):
+            some = many[first:last]
+            numbers = Span.of_numbers(some if ids is None else ids[some])
+            yield rows(len(some), b',"', Span.of(tokens, some), b'":', numbers)
 
 
 def limited(name: str, parts: Iterable[bytes]) -> Generator[bytes, None, Any]:

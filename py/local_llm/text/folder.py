@@ -16,12 +16,13 @@ import numpy as np
 from local_llm.errors import CorruptModel, UnsupportedModel
 from local_llm.formats.strings import Strings
 from local_llm.text.definition import NEVER, added_token, inside, limited, vocab_rows
-from local_llm.text.table import batches
+from local_llm.text.table import Hasher, Known, batches
 from local_llm.text.tokenizer_file import (
     Listed,
     Table,
     TokenizerFile,
     joined,
+    listed_of,
     merge_rows,
     read_listed,
     read_places,
@@ -100,11 +101,15 @@ def _read(name: str, file: TokenizerFile, files: TokenizerFiles) -> Generator[by
     if kind == "WordPiece":
         _check_words(model)
     added = {int(entry["id"]): entry for entry in parsed.get("added_tokens") or ()}
-    listed = yield from _gathered(read_listed(file))
-    table = yield from table_of(listed, {token: str(entry["content"]) for token, entry in added.items()})
+    more = listed_of({token: str(entry["content"]) for token, entry in added.items()})
+    every = yield from _gathered(chain(read_listed(file), (more,)))
+    listed = every.first(len(every.ids) - len(more.ids))
+    table = yield from table_of(every)
     types = _types(table, model, kind, added)
     vocabulary = _vocabulary(parsed, files, table, types, kind, added)
-    yield from _definition(file, listed, table, vocabulary, added)
+    texts, hasher = table.texts, table.hasher
+    del table, every  # 8 MiB of hashes that nobody asks any more
+    yield from _definition(file, listed, texts, hasher, vocabulary, added)
     return vocabulary
 
 
@@ -169,7 +174,8 @@ def _types(table: Table, model: Mapping[str, Any], kind: str, added: Mapping[int
 def _definition(
     file: TokenizerFile,
     listed: Listed,
-    table: Table,
+    texts: Strings,
+    hasher: Hasher,
     vocabulary: Vocabulary,
     added: Mapping[int, Mapping[str, Any]],
 ) -> Iterator[bytes]:
@@ -181,14 +187,16 @@ def _definition(
     top = {**file.rest, "added_tokens": left, "post_processor": None, "truncation": None, "padding": None}
     model = top.pop("model")
     if file.pieces:
-        brackets, vocab = b"[]", _scored(table.texts, vocabulary.types, listed)
+        brackets, vocab = b"[]", _scored(texts, vocabulary.types, listed)
     else:
-        hashes = table.hasher.all(listed.texts)
-        kept = ~table.known([*hidden, *defined]).has(hashes)
-        model = model | _unknown(file, model, table, hashes[kept], defined)
+        hashes = hasher.all(listed.texts)
+        kept = ~Known(hasher.all(Strings.of([*hidden, *defined]))).has(hashes)
+        model = model | _unknown(file, model, hasher, hashes[kept], defined)
+        del hashes
         ids = np.array(list(defined.values()), np.intp)
         apart = vocab_rows(Strings.of(defined), np.arange(len(ids)), ids)
-        brackets, vocab = b"{}", chain(vocab_rows(listed.texts, np.flatnonzero(kept), listed.ids), apart)
+        own = vocab_rows(listed.texts, np.flatnonzero(kept).astype(np.int32), listed.ids)
+        brackets, vocab = b"{}", chain(own, apart)
     yield _json(top)[:-1] + b',"model":' + _json(model)[:-1] + (b"," if model else b"") + b'"vocab":' + brackets[:1]
     yield from inside(vocab)
     yield brackets[1:]
@@ -200,11 +208,11 @@ def _definition(
 
 
 def _unknown(
-    file: TokenizerFile, model: Mapping[str, Any], table: Table, hashes: np.ndarray, defined: Container[str]
+    file: TokenizerFile, model: Mapping[str, Any], hasher: Hasher, hashes: np.ndarray, defined: Container[str]
 ) -> dict[str, Any]:
     """A token for what is unknown must be one: the library tells only when it needs it."""
     unknown = model.get("unk_token")
-    if unknown is None or unknown in defined or (hashes == np.uint64(table.hash_of(str(unknown)))).any():
+    if unknown is None or unknown in defined or (hashes == hasher.one(str(unknown))).any():
         return {}
     if file.merges is None:
         raise ValueError(f"its unk_token {unknown!r:.40} is no token")

@@ -111,6 +111,10 @@ class Hasher:
             found[first:last] = self.between(self.sums(part.data), part.starts(), part.stops)
         return found
 
+    def one(self, text: str) -> np.uint64:
+        """Of a text of at most LONGEST bytes."""
+        return self.all(Strings.of([text]))[0]
+
 
 def _powers(base: int, count: int) -> np.ndarray:
     """1, base, base**2, … modulo 2**64."""

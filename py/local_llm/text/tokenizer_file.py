@@ -6,8 +6,8 @@ Knows what JSON says where, and no meaning. As Python objects a vocabulary of 33
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -17,7 +17,7 @@ from local_llm.formats.json_file import check_size
 from local_llm.formats.json_slices import end_of, members, slices
 from local_llm.formats.strings import Strings
 from local_llm.text.merges import MOST
-from local_llm.text.table import LONGEST, MOST_TEXT, Hasher, Known, picked
+from local_llm.text.table import LONGEST, MOST_TEXT, Hasher, picked
 from local_llm.text.vocabulary import MOST_TOKENS
 
 _REST = 4 << 20  # bytes beside vocabulary and merges
@@ -85,11 +85,15 @@ def _walk(raw: bytes, start: int, places: _Places, *, inner: bool) -> Generator[
 
 @dataclass(frozen=True)
 class Listed:
-    """A vocabulary as the file lists it. ids: int [n]; scores: float64 [n], none but for pieces."""
+    """A vocabulary as the file lists it. ids: int32 [n]; scores: float64 [n], none but for pieces."""
 
     texts: Strings
     ids: np.ndarray
     scores: np.ndarray
+
+    def first(self, count: int) -> Listed:
+        """The first `count`, without a copy."""
+        return Listed(Strings(self.texts.data, self.texts.stops[:count]), self.ids[:count], self.scores[:count])
 
 
 def read_listed(file: TokenizerFile) -> Iterator[Listed]:
@@ -107,7 +111,7 @@ def read_listed(file: TokenizerFile) -> Iterator[Listed]:
             raise ValueError(f"tokens of more than {MOST_TEXT >> 20} MiB in all")
         if int(part.ids.max(initial=0)) >= MOST_TOKENS or int(part.ids.min(initial=0)) < 0:
             raise ValueError(f"a token has the id {part.ids.max()}")
-        yield part
+        yield replace(part, ids=part.ids.astype(np.int32))
 
 
 def _ids(raw: bytes) -> Listed:
@@ -130,7 +134,7 @@ def joined(parts: Sequence[Listed]) -> Listed:
     lengths = [np.diff(part.texts.stops, prepend=np.int32(0)) for part in parts]
     stops = np.cumsum(np.concatenate([*lengths, np.empty(0, np.int32)]), dtype=np.int32)
     data = np.concatenate([*(part.texts.data for part in parts), np.empty(0, np.uint8)])
-    ids = np.concatenate([*(part.ids for part in parts), np.empty(0, np.int64)])
+    ids = np.concatenate([*(part.ids for part in parts), np.empty(0, np.int32)])
     return Listed(Strings(data, stops), ids, np.concatenate([*(part.scores for part in parts), np.empty(0)]))
 
 
@@ -142,30 +146,30 @@ class Table:
     hasher: Hasher
     hashes: np.ndarray
 
-    def hash_of(self, text: str) -> int:
-        return int(self.hasher.all(Strings.of([text]))[0])
-
     def id_of(self, text: str) -> int | None:
         """The first id that has this text."""
         if len(text) > LONGEST:
             return None
-        found = np.flatnonzero(self.hashes == np.uint64(self.hash_of(text)))
+        found = np.flatnonzero(self.hashes == self.hasher.one(text))
         return int(found[0]) if len(found) else None
 
-    def known(self, texts: Collection[str]) -> Known:
-        return Known(self.hasher.all(Strings.of(texts)))
 
-
-def table_of(listed: Listed, added: Mapping[int, str]) -> Generator[bytes, None, Table]:
-    """The texts by id; those of `added` count more. Raises ValueError for ids beyond all measure, or for no token."""
-    more = Listed(Strings.of(added.values()), np.fromiter(added, np.int64, len(added)), np.empty(0))
-    every = joined([listed, more])
-    if not len(every.ids) or not 0 <= every.ids.min() <= every.ids.max() < MOST_TOKENS:
+def listed_of(added: Mapping[int, str]) -> Listed:
+    """Tokens that stand beside the vocabulary. Raises ValueError for ids beyond all measure, or too long a text."""
+    if not all(0 <= token < MOST_TOKENS for token in added):
         raise ValueError(f"expected ids from 0 to {MOST_TOKENS - 1}")
-    if int(np.diff(more.texts.stops, prepend=0).max(initial=0)) > LONGEST:
+    texts = Strings.of(added.values())
+    if int(np.diff(texts.stops, prepend=0).max(initial=0)) > LONGEST:
         raise ValueError(f"a token of more than {LONGEST} bytes")
-    places = np.full(int(every.ids.max()) + 1, -1, np.intp)
-    places[every.ids] = np.arange(len(every.ids))
+    return Listed(texts, np.array([*added], np.int32), np.empty(0))
+
+
+def table_of(every: Listed) -> Generator[bytes, None, Table]:
+    """The texts by id; later ones count more. Raises ValueError for no token."""
+    if not len(every.ids):
+        raise ValueError("expected at least one token")
+    places = np.full(int(every.ids.max()) + 1, -1, np.int32)
+    places[every.ids] = np.arange(len(every.ids), dtype=np.int32)
     yield b""
     texts = picked(every.texts, places)
     yield b""
