@@ -15,7 +15,7 @@ from tools.serve import parse_range
 @dataclass
 class Faulty:
     """One file. statuses: what the first requests (after the probe) get instead, `always`: what all of them get;
-    `refused`: the probe, too.
+    `refused`: the probe, too. hidden: refusals are without the header that lets pages of other origins read them.
 
     cut: bytes of a body after which the connection breaks. stalls: bodies that never begin. early: bodies that end too
     soon, without an error. flips: bodies with one wrong bit. changes: the body with which the file becomes another one.
@@ -27,6 +27,7 @@ class Faulty:
     statuses: list[int] = field(default_factory=list)
     always: int = 0
     refused: int = 0
+    hidden: bool = False
     retry_after: str = ""
     ranges: bool = True
     cut: int = 0
@@ -86,7 +87,8 @@ class FaultyServer:
         status = file.always or (file.statuses.pop(0) if file.statuses else 0)
         if file.refused or (not probe and status):
             status = file.refused or status
-            self._head(handler, status, {"Content-Length": "0", "Retry-After": file.retry_after})
+            headers = {"Content-Length": "0", "Retry-After": file.retry_after}
+            self._head(handler, status, headers, readable=not file.hidden)
             return
         if not probe and file.changes:
             file.changes -= 1
@@ -111,9 +113,11 @@ class FaultyServer:
         self._head(handler, 206 if part else 200, headers)
         self._body(handler, file, bytes(body), "Transfer-Encoding" in headers, probe)
 
-    def _head(self, handler: BaseHTTPRequestHandler, status: int, headers: dict[str, str]) -> None:
+    def _head(
+        self, handler: BaseHTTPRequestHandler, status: int, headers: dict[str, str], readable: bool = True
+    ) -> None:
         handler.send_response(status)
-        allowed = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "*"}
+        allowed = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "*"} if readable else {}
         for name, value in {**headers, **allowed}.items():
             if value:
                 handler.send_header(name, value)

@@ -48,6 +48,15 @@ def test_a_file_that_is_not_there_is_not_asked_for_again(tab, folder):
     assert len(gone.asked) > asked
 
 
+def test_a_refusal_that_this_page_may_not_read_is_one(tab, folder):
+    """The browser tells it like a broken connection."""
+    urls, gone = folder
+    gone.hidden = True
+    assert python(tab, SEVERAL % (urls,) + "await said(open_(gone))") == ["DownloadFailed", True, None]
+    code = "await said(open_('http://127.0.0.1:9/nobody.bin'))"
+    assert python(tab, SEVERAL % (urls,) + code) == ["DownloadFailed", False, None]
+
+
 def test_a_model_in_use_keeps_all_its_files(tab, folder):
     code = """
 await read(first), await read(second), await library.loaded(model)

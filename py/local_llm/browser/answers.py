@@ -24,11 +24,15 @@ T = TypeVar("T")
 
 
 class Broken(Exception):
-    """A request failed in a way that another try may mend. asked: seconds that the server wants us to wait."""
+    """A request failed in a way that another try may mend. asked: seconds that the server wants us to wait.
 
-    def __init__(self, why: str, asked: float | None = None) -> None:
+    unheard: the browser says nothing of an answer.
+    """
+
+    def __init__(self, why: str, asked: float | None = None, unheard: bool = False) -> None:
         super().__init__(why)
         self.asked = asked
+        self.unheard = unheard
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,11 @@ async def ask(url: str, patience: Patience, start: int | None = None, stop: int 
         response = pending.result()
     except JsException as error:
         ours = typed(error, f"Wanted a model file at {url}")  # the single file says so what it does not hold
+        if isinstance(ours, DownloadFailed):
+            ours.absent = True
         if ours is not error:
             raise ours from None
-        raise Broken(f"the request failed ({error})") from None
+        raise Broken(f"the request failed ({error})", unheard=True) from None
     headers = {name: str(response.headers.get(name) or "") for name in _HEADERS}
     answer = Answer(int(response.status), headers, response.body, control.abort)
     try:
@@ -109,8 +115,27 @@ async def patiently(url: str, patience: Patience, work: Callable[[], Awaitable[T
         except Broken as broken:
             failures += 1
             if failures >= patience.opening:
-                raise DownloadFailed(f"Wanted a model file at {url}; {broken}.", remedy=REMEDY) from None
+                text, hidden = (
+                    f"Wanted a model file at {url}; {broken}.",
+                    broken.unheard and await _hides(url, patience),
+                )
+                if hidden:  # it is there for others, or the server's "not found" lacks the header that lets us read it
+                    text = f"Wanted a model file at {url}; its server answers, but does not let this page read that."
+                raise DownloadFailed(text, remedy=REMEDY, absent=hidden) from None
             await asyncio.sleep(patience.pause(failures, broken.asked, random.random()))
+
+
+async def _hides(url: str, patience: Patience) -> bool:
+    """Whether a server of another origin answers, and only not to this page."""
+    if js.URL.new(url, js.location.href).origin == js.location.origin:
+        return False
+    options = {"method": "HEAD", "mode": "no-cors", "cache": "no-store"}
+    try:
+        pending = js.fetch(url, to_js(options, dict_converter=js.Object.fromEntries))
+        await asyncio.wait_for(pending, patience.stall_seconds)
+    except (JsException, TimeoutError):
+        return False
+    return True
 
 
 async def probe(url: str, patience: Patience) -> Facts:
