@@ -14,7 +14,7 @@ from local_llm.native.blobs import open_blobs
 from local_llm.text.dialogue import Dialogue, open_dialogue
 from local_llm.text.folder import TokenizerFiles
 from local_llm.text.merges import MOST
-from local_llm.text.table import LONGEST
+from local_llm.text.table import LONGEST, Known
 from local_llm.text.vocabulary import MOST_TOKENS
 from tests.conftest import wait
 from tests.unit.fuzzing import BESIDE, bounded
@@ -148,6 +148,14 @@ def test_an_eighth_of_the_most_tokens_takes_an_eighth_of_the_memory():
     data = vocab(b"{" + b",".join(b'"yyyyyyyyyyy%x":%d' % (n, count - 1 - n) for n in range(count)) + b"}")
     with bounded(BESIDE // 8 + (3 << 20)):
         wait(open_dialogue("folder", TokenizerFiles(data), nothing))
+
+
+def test_hashes_of_the_most_tokens_are_found_in_a_moderate_table():
+    hashes = np.random.default_rng(1).integers(0, 1 << 64, 2 * MOST_TOKENS, np.uint64)
+    with bounded(48 << 20):
+        known = Known(hashes[:MOST_TOKENS])
+    assert known.has(hashes[:MOST_TOKENS]).all()
+    assert not known.has(hashes[MOST_TOKENS:]).any()
 
 
 @pytest.mark.parametrize("kind", JSON)

@@ -20,6 +20,7 @@ MOST_TEXT = 16 << 20  # bytes of all tokens, or of all merges
 _BATCH_BYTES = 1 << 16
 _BATCH = 1 << 13  # texts
 _LOOKS = 6  # at hashes that begin alike
+_MOST_BITS = 20  # that they are sorted by: a million lie alone, mostly, and a table of more bits outgrows them
 _BASE = 0x9E3779B97F4A7C15  # any large odd number
 
 
@@ -127,7 +128,7 @@ class Known:
     """A set of hashes: those that begin with the same bits lie side by side, and there are few of them."""
 
     def __init__(self, hashes: np.ndarray) -> None:
-        bits = max(4, len(hashes).bit_length() + 2)
+        bits = max(4, min(len(hashes).bit_length() + 2, _MOST_BITS))
         self._drop = np.uint64(64 - bits)
         self._ordered = np.sort(hashes)
         self._begins = np.zeros((1 << bits) + 1, np.int32)
