@@ -2,6 +2,7 @@
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -206,3 +207,18 @@ def test_a_damaged_store_counts_as_empty_and_can_be_written(tmp_path, content):
     assert wait(store.get("theme")) is None
     wait(store.set("theme", "light"))
     assert wait(store.get("theme")) == "light"
+
+
+def test_settings_that_cannot_be_read_now_are_not_written_over(tmp_path, monkeypatch):
+    store = FileStore(tmp_path / "store.json")
+    wait(store.set("theme", "light"))
+
+    def failing(self, *words, **more):
+        raise PermissionError
+
+    with monkeypatch.context() as now:
+        now.setattr(Path, "read_text", failing)
+        assert wait(store.get("theme")) is None
+        wait(store.set("model", "x"))
+    assert wait(store.get("theme")) == "light"
+    assert wait(store.get("model")) is None

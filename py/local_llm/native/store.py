@@ -15,7 +15,10 @@ def open_store() -> FileStore:
 
 
 class FileStore:
-    """See gpu.ports.Store. A file that is missing or damaged counts as empty: settings are never worth a failure."""
+    """See gpu.ports.Store. A file that is missing or damaged counts as empty: settings are never worth a failure.
+
+    One that is there and cannot be read is left as it is.
+    """
 
     lasts = True
 
@@ -23,20 +26,26 @@ class FileStore:
         self._path = path
 
     async def get(self, key: str) -> str | None:
-        return self._load().get(key)
+        return (self._load() or {}).get(key)
 
     async def set(self, key: str, text: str) -> None:
-        values = self._load() | {key: text}
+        values = self._load()
+        if values is None:
+            return
+        values[key] = text
         self._path.parent.mkdir(parents=True, exist_ok=True)
         beside = self._path.with_suffix(f".{os.getpid()}.tmp")
         beside.write_text(json.dumps(values, ensure_ascii=False, indent=1), encoding="utf-8")
         beside.replace(self._path)
 
-    def _load(self) -> dict[str, str]:
+    def _load(self) -> dict[str, str] | None:
+        """None where the file cannot be read."""
         try:
             values = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):
             return {}
+        except OSError:
+            return None
         if not isinstance(values, dict):
             return {}
         return {key: value for key, value in values.items() if isinstance(value, str)}
