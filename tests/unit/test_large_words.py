@@ -10,11 +10,12 @@ import pytest
 
 from local_llm.errors import CorruptModel, UnsupportedModel
 from local_llm.formats.gguf import read_gguf
+from local_llm.formats.strings import Strings
 from local_llm.native.blobs import open_blobs
 from local_llm.text.dialogue import Dialogue, open_dialogue
 from local_llm.text.folder import TokenizerFiles
-from local_llm.text.merges import MOST
-from local_llm.text.table import LONGEST, Known
+from local_llm.text.merges import MOST, scored_merges
+from local_llm.text.table import LONGEST, Hasher, Known
 from local_llm.text.vocabulary import MOST_TOKENS
 from tests.conftest import wait
 from tests.unit.fuzzing import BESIDE, bounded
@@ -156,6 +157,15 @@ def test_hashes_of_the_most_tokens_are_found_in_a_moderate_table():
         known = Known(hashes[:MOST_TOKENS])
     assert known.has(hashes[:MOST_TOKENS]).all()
     assert not known.has(hashes[MOST_TOKENS:]).any()
+
+
+def test_the_scores_of_the_most_tokens_are_ranked_in_little_memory():
+    count, random = MOST_TOKENS, np.random.default_rng(1)
+    tokens = Strings(np.full(count, ord("a"), np.uint8), np.arange(1, count + 1, dtype=np.int32))
+    hashes, scores = random.integers(0, 1 << 64, count, np.uint64), random.random(count, np.float32)
+    steps = scored_merges(tokens, np.arange(count), hashes, Hasher(), scores, "a.gguf")
+    with bounded(48 << 20):
+        assert [next(steps), next(steps)] == [b"", b""]
 
 
 @pytest.mark.parametrize("kind", JSON)

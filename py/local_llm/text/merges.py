@@ -64,13 +64,15 @@ def scored_merges(
     merging = np.zeros(len(tokens), bool)
     merging[ids] = True
     merging &= tokens.stops > tokens.starts()
-    ids = np.flatnonzero(merging)
-    if not len(ids):
+    if not merging.any():
         return
-    known = Known(hashes[ids])
+    known = Known(hashes[merging])
     yield b""
-    ranks = np.zeros(len(tokens), np.int64)
-    ranks[ids] = np.unique(-scores[ids], return_inverse=True)[1]
+    different = np.unique(scores[merging])
+    ranks = np.zeros(len(tokens), np.int32)
+    for first, last in batches(tokens):  # the best score has the rank 0
+        ranks[first:last] = len(different) - 1 - np.searchsorted(different, scores[first:last])
+    ranks[~merging] = 0
     yield b""
     found: list[_Cuts] = []
     for first, last in batches(tokens):
@@ -119,5 +121,5 @@ def _cuts(part: Strings, merging: np.ndarray, ranks: np.ndarray, hasher: Hasher,
     characters = np.concatenate([np.zeros(1, np.int64), np.cumsum(begins)])
     left = characters[places] - characters[starts[token]]
     right = characters[stops[token]] - characters[places]
-    key = ranks[token] << _RANK | (LONGEST - left) << 17 | (LONGEST - right)
+    key = ranks[token].astype(np.int64) << _RANK | (LONGEST - left) << 17 | (LONGEST - right)
     return _Cuts((token + first).astype(np.int32), (places - starts[token]).astype(np.int32), key)

@@ -73,7 +73,7 @@ class Vocabulary:
 
     def ids_of(self, *kinds: int) -> np.ndarray:
         """Ids of these kinds, ascending."""
-        return np.flatnonzero(np.isin(self.types, kinds))
+        return np.flatnonzero(np.isin(self.types, kinds)).astype(np.int32)
 
     def of_types(self, *kinds: int) -> list[int]:
         """The same as a list, for kinds that are few: see MOST_APART."""
