@@ -270,7 +270,7 @@ class Service(runtime.LocalLLM, Storing):
     def _on_loading(self, detail: Mapping[str, Any]) -> None:
         self._loading_model, source = stem(str(detail["model"])), self._loading_origin.source
         entry = next((one for one in self.catalog.entries if one.urls[0] == source), None)
-        self.keeping.begin(source, *((entry.sha256, entry.least_bytes) if entry else (None,)))
+        self.keeping.begin(source, entry.sha256 if entry else None, entry.least_bytes if entry else 0)
         self._load_started = self._host.clock()
         self._download, self._remedy = {}, ""
 

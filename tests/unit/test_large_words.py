@@ -91,7 +91,7 @@ def vocab(inner: bytes, merges: bytes = b"[]", kind: bytes = b"BPE", more: bytes
 
 JSON = {
     "many tokens": lambda: vocab(b"{" + b",".join(b'"%x":%d' % (n, n) for n in range(FEW)) + b"}"),
-    "far apart": lambda: vocab(b'{"a":0,"b":1048575}'),
+    "far apart": lambda: vocab(b'{"a":0,"b":524287}'),
     "much text": lambda: vocab(b"{" + b",".join(b'"%d%s":%d' % (n, b"y" * 60_000, 800 - n) for n in range(800)) + b"}"),
     "wide tokens": lambda: vocab("{{{}}}".format(",".join(f'"\U0001f600{n}":{n}' for n in range(FEW))).encode()),
     "escapes": lambda: vocab(b"{" + b",".join(b'"\\u0000%x":%d' % (n, n) for n in range(FEW)) + b"}"),
@@ -143,9 +143,15 @@ def test_the_text_of_a_tokenizer_file_is_bounded_as_a_ggufs_is():
         wait(open_dialogue("folder", TokenizerFiles(JSON["much text"]()), nothing))
 
 
-def test_an_eighth_of_the_most_tokens_takes_an_eighth_of_the_memory():
+def test_a_message_does_not_write_out_arrays_of_arrays():
+    """numpy takes milliseconds for each."""
+    blobs = wait(open_blobs(gguf(b"gpt2", [b"a", b"b"], merges=NONE, token_type=arrays(1, 2))))
+    assert str(wait(read_gguf(blobs)).metadata["tokenizer.ggml.token_type"]) == "an array of 2 arrays"
+
+
+def test_a_quarter_of_the_most_tokens_takes_an_eighth_of_the_memory():
     """Not in the order of their ids, so that nothing can be shared. Batches take the same for any number."""
-    count = MOST_TOKENS // 8
+    count = MOST_TOKENS // 4
     data = vocab(b"{" + b",".join(b'"yyyyyyyyyyy%x":%d' % (n, count - 1 - n) for n in range(count)) + b"}")
     with bounded(BESIDE // 8 + (3 << 20)):
         wait(open_dialogue("folder", TokenizerFiles(data), nothing))
@@ -153,7 +159,7 @@ def test_an_eighth_of_the_most_tokens_takes_an_eighth_of_the_memory():
 
 def test_hashes_of_the_most_tokens_are_found_in_a_moderate_table():
     hashes = np.random.default_rng(1).integers(0, 1 << 64, 2 * MOST_TOKENS, np.uint64)
-    with bounded(48 << 20):
+    with bounded(32 << 20):
         known = Known(hashes[:MOST_TOKENS])
     assert known.has(hashes[:MOST_TOKENS]).all()
     assert not known.has(hashes[MOST_TOKENS:]).any()
@@ -164,7 +170,7 @@ def test_the_scores_of_the_most_tokens_are_ranked_in_little_memory():
     tokens = Strings(np.full(count, ord("a"), np.uint8), np.arange(1, count + 1, dtype=np.int32))
     hashes, scores = random.integers(0, 1 << 64, count, np.uint64), random.random(count, np.float32)
     steps = scored_merges(tokens, np.arange(count), hashes, Hasher(), scores, "a.gguf")
-    with bounded(48 << 20):
+    with bounded(32 << 20):
         assert [next(steps), next(steps)] == [b"", b""]
 
 

@@ -16,6 +16,8 @@ from tests.unit.service_rig import Bench
 class Shelf:
     """A Store in memory. fail: every call raises."""
 
+    lasts = True
+
     def __init__(self, text: str | None = None, fail: bool = False) -> None:
         self.texts = {} if text is None else {KEY: text}
         self.fail = fail

@@ -222,9 +222,10 @@ class Library:
         model, root = self.address(source) if isinstance(source, str) else None, await self._root()
         for use in self._using.values():
             use.chunks.forget()
-        for url in [url for url, of in self._absent.items() if of == model and not isinstance(root, str)]:
-            folder = await root.folder(folder_name(url))
-            await write_about(folder, About(url, model, self._chunk_bytes, 0, note=ABSENT))
+        for url, of in self._absent.items():
+            if of == model and not isinstance(root, str):
+                folder = await root.folder(folder_name(url))
+                await write_about(folder, About(url, of, self._chunk_bytes, 0, note=ABSENT))
         self._absent.clear()
         for file in await self._files():
             if file.about is not None and file.about.model == model:

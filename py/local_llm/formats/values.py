@@ -18,8 +18,15 @@ _MOST_TEXTS = 1 << 21  # of one array; the largest vocabularies have a quarter o
 _HEADER = struct.Struct("<Q")
 
 
+class Arrays(tuple[Any, ...]):
+    """Arrays within an array. Messages tell how many: numpy takes milliseconds to write each one."""
+
+    def __repr__(self) -> str:
+        return f"an array of {len(self)} arrays"
+
+
 def read_value(head: Cursor, kind: int, key: str, depth: int = 0) -> Any:
-    """The value at head: int, float, bool, str, numpy array, Strings, or a tuple of arrays."""
+    """The value at head: int, float, bool, str, numpy array, Strings, or Arrays."""
     if kind in _NUMBERS:
         layout = _NUMBERS[kind]
         return struct.unpack(layout, head.take(struct.calcsize(layout), shown(key)))[0]
@@ -63,7 +70,7 @@ def _read_array(head: Cursor, key: str, depth: int) -> Any:
         return _read_strings(head, count, key)
     if kind == _ARRAY:
         head.inner(count, key)
-        return tuple(_read_array(head, key, depth + 1) for _ in range(count))
+        return Arrays(_read_array(head, key, depth + 1) for _ in range(count))
     raise head.corrupt(at, f"an element type from 0 to 12 for {shown(key)}", str(kind))
 
 

@@ -39,7 +39,7 @@ _CONTROL_LIKE = re.compile(r"<\|(?!.*(?:tool|think)).*\|>|<(?:start|end)_of_turn
 _LONGEST = 512  # characters of a control token; real ones stay under 50
 _CONTROL_TEXT = 1 << 20  # characters of all of them; Gemma 3's have 75,000
 _BYTE_NAME = re.compile("<0x[0-9A-Fa-f]{2}>")
-MOST_TOKENS = 1 << 20  # the largest vocabularies have a quarter of that
+MOST_TOKENS = 1 << 19  # the largest vocabularies have half of that
 MOST_APART = 1 << 14  # control tokens, and user-defined ones: what Python has an object for; Gemma 3 has 6,248
 
 
