@@ -94,11 +94,16 @@ def test_a_second_load_asks_the_network_nothing(tab, file):
 
 
 def test_data_that_were_cleared_while_the_page_is_open_are_gone_and_come_again(tab, file):
-    assert fetch(tab, file, file.sha256) == [file.sha256, WHOLE]
-    clear = "const root = await navigator.storage.getDirectory(); await root.removeEntry(name, { recursive: true });"
-    tab.evaluate(f"async (name) => {{ {clear} }}", "local-llm-models")
-    assert python(tab, f"{RIG}\nawait kept({file.url!r})") == []
-    assert fetch(tab, file, file.sha256) == [file.sha256, WHOLE]
+    code = f"""{RIG}
+import js
+url, sha256 = {file.url!r}, {file.sha256!r}
+found = [await fetched(url, sha256)]
+files = await js.navigator.storage.getDirectory()
+await files.removeEntry("local-llm-models", js.JSON.parse('{{"recursive": true}}'))
+found += [await kept(url), await fetched(url, sha256), await kept(url)]
+found
+"""
+    assert python(tab, code) == [file.sha256, [], file.sha256, WHOLE]
 
 
 FAULTS = {
