@@ -12,12 +12,9 @@ import pytest
 from local_llm import choosing, notes, soundness
 from local_llm.errors import NotReady
 from local_llm.ops.variants import Shape
-from tests.unit.tuning_rig import GPU, Watched, begin, facts_in, wide
+from tests.unit.tuning_rig import GPU, Watched, facts_in, start, wide
 
-
-@pytest.fixture
-def start(tmp_path, monkeypatch):
-    return begin(tmp_path, monkeypatch)
+__all__ = ["start"]  # a fixture
 
 
 async def test_what_wins_runs_and_is_remembered(start):

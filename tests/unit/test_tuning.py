@@ -10,12 +10,9 @@ import pytest
 from local_llm.errors import GPUFault, InvalidRequest, OutOfMemory
 from local_llm.models.tuning import products, tune
 from local_llm.ops.variants import Shape, candidates
-from tests.unit.tuning_rig import GPU, MICRO, Watched, begin, wide
+from tests.unit.tuning_rig import GPU, MICRO, Watched, start, wide
 
-
-@pytest.fixture
-def start(tmp_path, monkeypatch):
-    return begin(tmp_path, monkeypatch)
+__all__ = ["start"]  # a fixture
 
 
 async def test_pipelines_of_the_engine_are_those_that_were_chosen(start):

@@ -6,6 +6,8 @@ import asyncio
 import json
 from dataclasses import replace
 
+import pytest
+
 from local_llm import choosing, soundness
 from local_llm.errors import DeviceLost
 from tests.model.tiny import write_tiny_gguf
@@ -71,11 +73,12 @@ class Page(Bench):
         self.wrong = lambda names: []
 
 
-def begin(folder, monkeypatch):
+@pytest.fixture
+def start(tmp_path, monkeypatch):
     """A start of the page: what runtime_info tells of tuning, and the variants that run."""
     for number, name in enumerate(("tiny", "other")):
-        write_tiny_gguf(folder / f"{name}.gguf", number + 1, ffn=96 + 32 * number)
-    bench = Page(folder)
+        write_tiny_gguf(tmp_path / f"{name}.gguf", number + 1, ffn=96 + 32 * number)
+    bench = Page(tmp_path)
 
     async def wrong_kernels(model, counts, names):
         return bench.wrong(list(names))
