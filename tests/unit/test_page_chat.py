@@ -8,16 +8,20 @@ from typing import Any
 import pytest
 
 from local_llm.errors import LocalLLMError
-from local_llm.page.chat import KEY, ChatPage
+from local_llm.page.chat import KEY, RENDER_SECONDS, ChatPage
 from local_llm.page.conversation import read
 from local_llm.reply import Chunk, Reply, Usage
+from local_llm.widget.tree import text_of
 
 
 class NoPage:
-    """A View that keeps fields' values and forgets the rest."""
+    """A View that keeps fields' values and the texts that it showed, and forgets the rest."""
 
     def __init__(self):
-        self.values = {}
+        self.values, self.shown = {}, []
+
+    def show_log(self, tree, to_end):
+        self.shown.append(text_of(tree))
 
     def value(self, part):
         return self.values.get(part, "")
@@ -30,7 +34,10 @@ class NoPage:
 
 
 class NoModel:
-    """A service that answers what it was asked last, in two pieces, once `gate` opens. fails: instead of an answer."""
+    """A service that answers what it was asked last: all but one letter at once, the rest once `gate` opens.
+
+    fails: raised instead of an answer.
+    """
 
     def __init__(self):
         self.gate, self.asked, self.ready, self.fails = asyncio.Event(), [], False, None
@@ -58,7 +65,8 @@ class NoModel:
         return self._answer(messages[-1]["content"].upper())
 
     async def _answer(self, text):
-        yield Chunk(text[0], text[0], 1)
+        for count in range(1, len(text)):
+            yield Chunk(text[count - 1], text[:count], count)
         await self.gate.wait()
         yield Chunk("", text, 2, True, Reply(text, (1, 2), Usage(1, 2, 0), "stop", "m", 1.0, 0.1, 3.0))
 
@@ -96,6 +104,23 @@ async def test_an_answer_is_kept_with_its_speed(rig):
     await settled()
     assert said(store) == ["one", "ONE"]
     assert read(store[KEY]).messages[1].note == "2 tokens · 3.0 tokens a second"
+
+
+async def test_what_came_in_a_burst_is_shown_while_the_rest_is_awaited(rig):
+    page, view, service, _ = rig
+    service.ready = True
+    task = asyncio.ensure_future(page.send("question"))
+    await settled()
+    drawn = len(view.shown)
+    assert "QUESTIO" not in view.shown[-1]
+    await asyncio.sleep(2 * RENDER_SECONDS)
+    assert "QUESTIO 7 tokens" in view.shown[-1]
+    assert len(view.shown) == drawn + 1
+    service.gate.set()
+    await task
+    drawn = len(view.shown)
+    await asyncio.sleep(2 * RENDER_SECONDS)
+    assert len(view.shown) == drawn
 
 
 async def test_a_new_chat_while_the_model_loads_asks_nothing(rig):

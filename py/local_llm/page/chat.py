@@ -13,6 +13,7 @@ from local_llm.gpu.ports import Store
 from local_llm.page import conversation, export
 from local_llm.page.conversation import Conversation
 from local_llm.page.log import Live, Log
+from local_llm.page.pacing import Paced
 from local_llm.page.picker import Picker
 from local_llm.page.sampling import FIELDS, read_fields, show_fields
 from local_llm.page.toasts import Toasts
@@ -109,21 +110,22 @@ class ChatPage:
 
     async def _stream(self, turn: object) -> bool:
         """Whether an answer came, or nobody waits for it any more."""
-        live, begun, shown = self._live or Live(), 0.0, 0.0
-        async for chunk in await self._service.chat(self._talk.request(), stream=True):
-            now = time.perf_counter()
-            begun = begun or now
-            if turn is not self._turn:
-                continue
-            if chunk.reply:
-                self._talk = self._talk.said("assistant", chunk.text, _summary(chunk.reply))
-                return True
-            if now - shown >= RENDER_SECONDS:
+        live, begun, show = self._live or Live(), 0.0, Paced(self._show, RENDER_SECONDS)
+        try:
+            async for chunk in await self._service.chat(self._talk.request(), stream=True):
+                now = time.perf_counter()
+                begun = begun or now
+                if turn is not self._turn:
+                    continue
+                if chunk.reply:
+                    self._talk = self._talk.said("assistant", chunk.text, _summary(chunk.reply))
+                    return True
                 rate = (chunk.token_count - 1) / (now - begun) if now > begun and chunk.token_count > 1 else 0.0
                 live.text = chunk.text
                 live.note = f"{chunk.token_count} tokens" + (f" · {rate:.1f} tokens a second" if rate else "")
-                self._show()
-                shown = time.perf_counter()
+                show()
+        finally:
+            show.cancel()
         return turn is not self._turn
 
     # Changing the conversation
