@@ -15,7 +15,7 @@ from local_llm.errors import DeviceLost, InvalidRequest, LocalLLMError
 from local_llm.gpu.ports import Caps, Host
 from local_llm.models.model import Model
 from local_llm.models.proof import case_name, steps
-from local_llm.models.tuning import Outcome, by_shape, chosen, products, tune
+from local_llm.models.tuning import Outcome, by_shape, chosen, products, prompts, tune
 from local_llm.notes import Facts, recall, revise
 from local_llm.ops.variants import Shape, Variant, candidates
 from local_llm.soundness import ONLY, chunk_lengths, wrong_on
@@ -32,8 +32,8 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Tuning:
-    """shapes: that were ever timed. faster: of them run otherwise than by the rule. gain: share of the seconds that a
-    step's products took by the rules. seconds: that it took now, 0 where all was known.
+    """shapes: that were ever timed. faster: of them run otherwise than by the rule. gain: share of the seconds that the
+    products of a step of one token took by the rules. seconds: that it took now, 0 where all was known.
     """
 
     shapes: int
@@ -59,7 +59,7 @@ async def settle(host: Host, model: Model, mode: str, say: Say) -> tuple[Model, 
     if note is None:
         return model, await wrong_on(host, model, counts) or [], None
     tries, known = note
-    shapes = list(products(model))
+    shapes = [*products(model), *prompts(model)]
     model, wrong = await _proven(host, model, _variants(known, shapes), counts)
     seconds = 0.0
     new = any(shape not in known for shape in shapes)
@@ -124,7 +124,7 @@ async def _proven(
     choices = tuned.shared.choices
     if wrong == [] or not choices:
         return tuned, wrong or []
-    calls = by_shape(tuned, [call for some in steps(tuned, ()) for call in some])
+    calls = by_shape(tuned, [call for some in steps(tuned, counts) for call in some])
     bad = {shape for shape, some in calls.items() if wrong is None or any(case_name(call) in wrong for call in some)}
     tuned = chosen(model, {shape: one for shape, one in choices.items() if shape not in bad})
     return tuned, await wrong_on(host, tuned, counts) or []
@@ -132,8 +132,9 @@ async def _proven(
 
 def _summary(known: Outcomes, right: Mapping[Shape, Variant], seconds: float) -> Tuning:
     timed = {shape: found for shape, found in known.items() if found.before}
-    before = sum(found.before for found in timed.values())
-    after = sum(found.after if shape in right else found.before for shape, found in timed.items())
+    decoding = {shape: found for shape, found in timed.items() if shape.kernel != "matmul"}
+    before = sum(found.before for found in decoding.values())
+    after = sum(found.after if shape in right else found.before for shape, found in decoding.items())
     return Tuning(len(timed), len(right), 1 - after / before if before else 0.0, seconds)
 
 

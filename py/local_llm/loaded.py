@@ -15,6 +15,7 @@ from local_llm.gpu.memory import Memory
 from local_llm.gpu.ports import Host
 from local_llm.models.families import family_of
 from local_llm.models.model import Model, exact, load
+from local_llm.models.proof import steps
 from local_llm.quantization import Storage, storage_of
 from local_llm.soundness import ONLY
 from local_llm.text.dialogue import Dialogue, open_dialogue
@@ -34,8 +35,8 @@ class Loading(TypedDict, total=False):
     does not fit. quantize: bits (8 or 4) that weights get while they are loaded where the file has floats; None leaves
     them. cache_bits: 16, or 8: keys and values as bytes, which take little more than half of the memory. tune: "auto"
     (variants of kernels are timed once on each adapter, see choosing.py) or "off". int8: "auto" (products with large
-    quantized matrices round their inputs to bytes, where WGSL has packed dot products, whether or not the GPU has
-    instructions for them; not on Apple's) or "off".
+    quantized matrices round their inputs to bytes, where WGSL has packed dot products and exact ones are not faster;
+    not on Apple's) or "off".
     """
 
     context_size: int | None
@@ -124,6 +125,8 @@ async def build(host: Host, opened: Opened, memory: Memory, origin: Origin, say:
         model = _without_rounding(model)
         model, wrong, tuning = await settle(host, model, origin.tune, lambda text: say(0.98, text))
         replaced += tuple(name for name in _with_plain(wrong) if name not in replaced)
+    elif model.shared.rounded and not _rounds(model):  # exact products were faster throughout
+        model = _without_rounding(model)
     if _with_plain(wrong):
         memory.close()
         device = memory.device
@@ -137,6 +140,11 @@ async def build(host: Host, opened: Opened, memory: Memory, origin: Origin, say:
     loaded = Loaded(name, memory, model, engine, dialogue, blobs.size, storage_of(checkpoint), held)
     left = tuple(name for name in wrong if name in ONLY)
     return replace(loaded, replaced=replaced, wrong=left, tuning=None if _with_plain(wrong) else tuning)
+
+
+def _rounds(model: Model) -> bool:
+    kernels = {call.kernel for calls in steps(model, [model.max_chunk]) for call in calls}
+    return any(one.name == "round_rows" or "byte_rows" in dict(one.includes).values() for one in kernels)
 
 
 def _without_rounding(model: Model) -> Model:

@@ -55,7 +55,7 @@ async def test_matvec(device, format, int8):
             for token in x:
                 one = b.nans(rows)
                 calls = matvec(s, weight, b.buffer(token), one, **options)
-                assert variant.int8 == int8
+                assert variant.int8 <= int8
                 assert dict(calls[0].kernel.constants).items() >= variant.constants.items()
                 await b.run(calls)
                 plain.append(await b.read(one, rows))

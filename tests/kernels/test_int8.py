@@ -8,7 +8,7 @@ import pytest
 from local_llm.ops import few, variants
 from local_llm.ops.linear import Parts, matmul, matvec, matvec_glu
 from local_llm.ops.shared import Rounded
-from local_llm.ops.variants import INT8_FORMATS, LEAST_INT8_COLS, rounds_input
+from local_llm.ops.variants import INT8_FORMATS, LEAST_INT8_COLS, shape_of
 from local_llm.ops.weight import allocate
 from tests.kernels.test_mlc import load as load_mlc
 from tests.kernels.workbench import workbench
@@ -35,7 +35,7 @@ async def weight_of(bench, rng, format, rows, cols):
     else:
         data = quant.random_weights(rng, format, rows, cols)
         weight, decoded = await bench.weight(format, data, cols), quant.decode(format, data)
-    assert rounds_input(bench.shared, weight)
+    assert shape_of(bench.shared, weight, "matvec").int8
     return weight, decoded
 
 

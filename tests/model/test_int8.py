@@ -9,6 +9,7 @@ from local_llm import LocalLLM, soundness
 from local_llm.errors import InvalidRequest
 from local_llm.gpu.memory import Memory
 from local_llm.gpu.ports import PACKED_DOT
+from local_llm.models import tuning
 from local_llm.models.proof import case_names, wrong_kernels
 from local_llm.ops import variants
 from tests.model.posing import posing
@@ -100,6 +101,43 @@ async def test_where_they_are_wrong_exact_products_run(host, counted, path):
         assert (await service.chat(HELLO, max_tokens=3)).text
     finally:
         await service.unload()
+
+
+async def test_where_exact_products_win_logits_are_exact(host, counted, path, monkeypatch):
+    """Both are timed on the adapter; here the exact ones win whatever it says."""
+    timed = []
+
+    def winning(run):
+        async def won(watch, variants, *rest):
+            found = await run(watch, variants, *rest)
+            timed.extend(seconds for _, seconds in found.table)
+            return replace(found, variant=next(one for one in variants if not one.int8), after=found.before / 2)
+
+        return won
+
+    def two(caps, shape):
+        found = variants.candidates(caps, shape)
+        return (found[0], next(one for one in found if not one.int8))[: 1 + shape.int8]
+
+    for name in ("_race", "_duel"):
+        monkeypatch.setattr(tuning, name, winning(getattr(tuning, name)))
+    monkeypatch.setattr(tuning, "STAGES", ((99, 1, 0.0),))
+    monkeypatch.setattr(tuning, "WARM_UP", 0.0)
+    monkeypatch.setattr(tuning, "candidates", two)
+    monkeypatch.setattr("local_llm.choosing.SECONDS", 1e9)
+    service, logits = LocalLLM(replace(posing(host, counted), store=Shelf())), []
+    for mode in ("off", "auto"):
+        await service.init(path, int8=mode)
+        logits.append(await service.logits(IDS))
+        logits.append(await service._require().engine.logits(IDS[:3], 1))
+        assert not (await service.runtime_info())["int8"]
+    choices = service._require().model.shared.choices
+    await service.unload()
+    assert {shape.kernel for shape in choices} == {"matvec", "matvec_glu", "matmul"}
+    assert len(timed) >= 2 * len(choices)
+    assert min(timed) > 0
+    np.testing.assert_array_equal(logits[2], logits[0])
+    np.testing.assert_array_equal(logits[3], logits[1])
 
 
 @pytest.mark.parametrize(

@@ -174,8 +174,9 @@ def _rounding(model: Model) -> Model:
 
 
 def exact(model: Model) -> Model:
-    """The model whose products take their inputs as they are."""
-    return replace(model, shared=replace(model.shared, rounded=None))
+    """The model whose products take their inputs as they are, by the variants that were chosen for exact ones."""
+    chosen = {replace(shape, int8=False): one for shape, one in model.shared.choices.items() if not one.int8}
+    return replace(model, shared=replace(model.shared, rounded=None, choices=chosen))
 
 
 async def _rope_tables(checkpoint: Checkpoint, blobs: Blobs, config: Config, context: int) -> dict[Rope, np.ndarray]:

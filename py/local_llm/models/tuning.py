@@ -1,6 +1,7 @@
 """Which variants of a step's products are the fastest on this adapter: the model's own calls, timed.
 
-They write into a buffer apart, so that nothing of the model changes. Knows no host and keeps nothing.
+They write into a buffer apart, those of prompts into scratch, so that nothing that a model keeps changes. Knows no host
+and keeps nothing.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ from statistics import median
 
 from local_llm.errors import GPUFault
 from local_llm.gpu import wgsl
-from local_llm.gpu.kernel import Call, Kernel
+from local_llm.gpu.kernel import Call, Kernel, pack
 from local_llm.gpu.memory import Buffer, Memory
 from local_llm.gpu.plan import Compiler
 from local_llm.gpu.ports import Device, Handle, Stopwatch
-from local_llm.models.model import Model
+from local_llm.models.model import HEADS, Model, exact
 from local_llm.ops.attention import REACHES
-from local_llm.ops.variants import Shape, Variant, candidates
-from local_llm.ops.weight import packed_bytes
+from local_llm.ops.shared import Shared
+from local_llm.ops.variants import EXACT, ROUNDED, Shape, Variant, candidates, shape_of
+from local_llm.ops.weight import Weight, packed_bytes
 
-KERNELS = ("matvec_glu", "matvec")
+KERNELS = ("matvec_glu", "matvec", "matmul")
+PROMPT = 64  # tokens of the step in which rounded products of prompts race exact ones
+DUELS = 3
 MARGIN = 0.03  # by which another variant must win
 STAGES = ((99, 1, 0.002), (4, 2, 0.003), (2, 5, 0.006))  # variants left, rounds, seconds a measurement
 BY_HOST = 3  # times as long without timestamps: the way to the GPU and back is in it
@@ -66,15 +70,42 @@ def products(model: Model) -> Calls:
 
 def by_shape(model: Model, calls: Sequence[Call]) -> Calls:
     """Those among calls that are products with a matrix of the model."""
-    stacks = model.weights.matrices.values()
-    weights = {part.quants: one.weight for stack in stacks for one in stack for part in one.weight.parts}
-    found: Calls = {}
+    known, found = _weights(model), Calls()
     for call in calls:
         kernel = next((name for name in KERNELS if call.kernel.name.startswith(name)), "")
-        weight = weights.get(call.buffers[0])
-        if kernel and weight:
-            int8 = ("team_rows", "byte_rows") in call.kernel.includes
-            found.setdefault(Shape(kernel, weight.format, weight.rows, weight.cols, int8), []).append(call)
+        if kernel and (weight := known.get(call.buffers[0])):
+            found.setdefault(shape_of(weight.shared, weight.it, kernel), []).append(call)
+    return found
+
+
+def prompts(model: Model) -> Calls:
+    """Products of a prompt's step whose inputs may be rounded, by shape: the calls for the first matrix of each."""
+    known, first, found = _weights(model), dict[Shape, Weight](), Calls()
+    rounding: list[Call] = []
+    for call in model.family.layers(model, min(PROMPT, model.max_chunk)) if model.shared.rounded else ():
+        weight = known.get(call.buffers[0])
+        shape = shape_of(weight.shared, weight.it, "matmul") if weight else None
+        if weight and shape and shape.int8 and first.setdefault(shape, weight.it) is weight.it:
+            found[shape] = [*found.get(shape, []), *rounding, call]
+        rounding = [call] if call.kernel.name == "round_rows" else []
+    return found
+
+
+@dataclass(frozen=True)
+class _Used:
+    """A weight, and by which choices it is multiplied."""
+
+    it: Weight
+    shared: Shared
+
+
+def _weights(model: Model) -> dict[Buffer, _Used]:
+    """By the buffer that a call has of it."""
+    found, heads = {}, exact(model).shared
+    for name, stack in model.weights.matrices.items():
+        for one in stack:
+            used = _Used(one.weight, heads if name in HEADS else model.shared)
+            found |= {part.quants: used for part in one.weight.parts}
     return found
 
 
@@ -89,21 +120,24 @@ async def tune(
 
     tell(done, count): shapes. Raises what a GPU may; the caller sees to it that the model does nothing else meanwhile.
     """
-    caps, end = model.shared.caps, clock() + seconds
+    caps, began = model.shared.caps, clock()
     memory = Memory(model.memory.device)
     try:
-        width = max(sum(one.weight.rows for one in stack) for stack in model.weights.matrices.values())
-        watch = _Watch(memory, clock, memory.create(4 * width, "tuning"))
-        order = [shape for shape in products(model) if shape in shapes]
+        rows = max(sum(one.weight.rows for one in stack) for stack in model.weights.matrices.values())
+        step = memory.upload(pack(0, min(PROMPT, model.max_chunk), 0, 0), "tuning")
+        model = replace(model, shared=replace(model.shared, step=step))
+        order = [shape for shape in (*prompts(model), *products(model)) if shape in shapes]
+        watch = _Watch(memory, clock, memory.create(4 * rows, "tuning"))
         variants = {shape: candidates(caps, shape) for shape in order}
         lines = _lines(model, variants)
         found: dict[Shape, Outcome] = {}
         for done, shape in enumerate(order):
             tell(done, len(order))
             found[shape] = Outcome(variants[shape][0])
-            if clock() < end and len(variants[shape]) > 1:
+            run, share = (_duel, 0.5) if shape.kernel == "matmul" else (_heats, 1.0)  # on slow GPUs prompts take long
+            if clock() < began + share * seconds and len(variants[shape]) > 1:
                 with suppress(GPUFault):  # one that does not compile here, or does not run
-                    found[shape] = await _race(watch, variants[shape], lines[shape], WARM_AGAIN if done else WARM_UP)
+                    found[shape] = await run(watch, variants[shape], lines[shape], WARM_AGAIN if done else WARM_UP)
         return found
     finally:
         memory.close()
@@ -114,7 +148,8 @@ def _lines(model: Model, variants: Mapping[Shape, Sequence[Variant]]) -> dict[Sh
     lines: dict[Shape, list[list[Call]]] = {shape: [] for shape in variants}
     for index in range(max((len(some) for some in variants.values()), default=0)):
         left = {shape: some[index] for shape, some in variants.items() if index < len(some)}
-        found = products(chosen(model, left))
+        one = chosen(model, left)
+        found = {**products(one), **prompts(one)}
         for shape in left:
             lines[shape].append(found[shape])
     return lines
@@ -135,7 +170,9 @@ class _Watch:
         await self._compiler.prepare([call for line in lines for call in line])
 
     def record(self, line: Sequence[Call]) -> Handle:
-        return self._compiler.record([self._apart(call) for call in line])
+        return self._compiler.record(
+            [self._apart(call) if call.kernel.name.startswith("matvec") else call for call in line]
+        )
 
     def _apart(self, call: Call) -> Call:
         pairs = zip(call.buffers, _accesses(call.kernel), strict=False)
@@ -165,6 +202,35 @@ class _Watch:
 def _accesses(kernel: Kernel) -> tuple[str, ...]:
     code = wgsl.source(kernel.name, dict(kernel.includes))
     return tuple(binding.access for binding in wgsl.bindings(code))
+
+
+async def _duel(watch: _Watch, variants: Sequence[Variant], lines: list[list[Call]], warm_up: float) -> Outcome:
+    """A prompt's products with rounded inputs and with exact ones, in turns."""
+    assert tuple(variants) == (ROUNDED, EXACT)
+    await watch.prepare(lines)
+    rounded, exact = (watch.record(line) for line in lines)
+    most = max(1, MOST_DISPATCHES // len(lines[0]))
+    each = await watch.warm(rounded, warm_up, most)
+    if each <= INSTANT:
+        return Outcome(ROUNDED)
+    times = max(1, min(most, math.ceil(STAGES[-1][2] * watch.stretch / each)))
+    took = [[await watch.seconds(one, times) / times for one in (rounded, exact)] for _ in range(DUELS)]
+    before, other = (median(each) for each in zip(*took, strict=True))
+    wins = median(b / a for a, b in took) <= 1 - MARGIN
+    table = ((ROUNDED, before), (EXACT, other))
+    return Outcome(EXACT, before, other, table) if wins else Outcome(ROUNDED, before, before, table)
+
+
+async def _heats(watch: _Watch, variants: Sequence[Variant], lines: list[list[Call]], warm_up: float) -> Outcome:
+    """Those that round their inputs and the first exact one; where that wins, the exact ones."""
+    rounding = sum(variant.int8 for variant in variants)
+    if not rounding:
+        return await _race(watch, variants, lines, warm_up)
+    first = await _race(watch, variants[: rounding + 1], lines[: rounding + 1], warm_up)
+    if first.variant.int8:
+        return first
+    last = await _race(watch, variants[rounding:], lines[rounding:], WARM_AGAIN)
+    return replace(last, before=first.before, table=(*first.table[:-1], *last.table))
 
 
 async def _race(watch: _Watch, variants: Sequence[Variant], lines: list[list[Call]], warm_up: float) -> Outcome:

@@ -6,7 +6,7 @@ Pure: knows shapes and `Caps`, no buffers and no times.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from local_llm.gpu.ports import Caps
@@ -26,9 +26,9 @@ INT8_FORMATS = frozenset(  # whose weights are small whole numbers times a scale
 
 @dataclass(frozen=True)
 class Shape:
-    """What choices are made for. kernel: "matvec" or "matvec_glu". format, rows, cols: of the whole matrix.
+    """What choices are made for. kernel: "matvec", "matvec_glu" or "matmul". format, rows, cols: of the whole matrix.
 
-    int8: whether the input is rounded to bytes, a scale for each 32, so that products are of whole numbers.
+    int8: whether the input may be rounded to bytes, a scale for each 32, so that products are of whole numbers.
     """
 
     kernel: str
@@ -59,6 +59,9 @@ class Variant:
         return {"weight": format}
 
 
+ROUNDED, EXACT = Variant("_int8", {}, 0, int8=True), Variant("", {}, 0)  # choices for matmul, whose tiles rules decide
+
+
 def can_round(weight: Weight) -> bool:
     """Whether it pays to round inputs to bytes for products with this weight, and there are kernels for it.
 
@@ -67,14 +70,9 @@ def can_round(weight: Weight) -> bool:
     return weight.format in INT8_FORMATS and weight.cols >= LEAST_INT8_COLS and weight.cols % BLOCK == 0
 
 
-def rounds_input(s: Shared, weight: Weight) -> bool:
-    """Whether products of this weight are of inputs rounded to bytes."""
-    return s.rounded is not None and can_round(weight)
-
-
 def shape_of(s: Shared, weight: Weight, kernel: str) -> Shape:
-    """kernel: "matvec" or "matvec_glu"."""
-    return Shape(kernel, weight.format, weight.rows, weight.cols, rounds_input(s, weight))
+    """kernel: "matvec", "matvec_glu" or "matmul"."""
+    return Shape(kernel, weight.format, weight.rows, weight.cols, s.rounded is not None and can_round(weight))
 
 
 def matvec_variant(s: Shared, weight: Weight, pairs: bool = False) -> Variant:
@@ -84,7 +82,9 @@ def matvec_variant(s: Shared, weight: Weight, pairs: bool = False) -> Variant:
 
 
 def candidates(caps: Caps, shape: Shape) -> tuple[Variant, ...]:
-    """What may run for a shape on this adapter, all different; the rule's comes first."""
+    """What may run for a shape on this adapter, all different: the rule's first, those that round before exact ones."""
+    if shape.kernel == "matmul":
+        return (ROUNDED, EXACT) if shape.int8 else (EXACT,)
     rule = _matvec_rule(caps, shape)
     if caps.software:
         return (rule,)
@@ -92,7 +92,7 @@ def candidates(caps: Caps, shape: Shape) -> tuple[Variant, ...]:
     for variant in _neighbours(rule):
         if variant not in found and _possible(caps, shape, variant):
             found.append(variant)
-    return tuple(found)
+    return (*found, *(candidates(caps, replace(shape, int8=False)) if shape.int8 else ()))
 
 
 def _matvec_rule(caps: Caps, shape: Shape) -> Variant:
@@ -176,7 +176,8 @@ def matmul_variant(s: Shared, weight: Weight, tokens: int) -> tuple[Variant, int
     """Also how many tokens one workgroup takes."""
     if s.caps.software:
         return _serial(weight.rows, weight.cols, 16), 4
-    if rounds_input(s, weight):
+    shape = shape_of(s, weight, "matmul")
+    if shape.int8 and s.choices.get(shape, ROUNDED).int8:
         lanes, each = (128 if s.caps.workgroup_bytes >= 18 << 10 else 64), 8
         if -(-weight.rows // lanes) * -(-tokens // 64) < ENOUGH_WORKGROUPS // 2:
             lanes, each = 64, 4
