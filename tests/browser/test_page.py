@@ -31,7 +31,7 @@ def test_a_wrong_address_is_told_then_type_send_watch_stop(blank, server, tmp_pa
     note = blank.locator("article[data-role='assistant'] small")
     blank.wait_for_function(
         "() => /^\\d+ tokens · [\\d.]+ tokens a second$/.test("
-        "document.querySelector(\"article[data-role='assistant'] small\").textContent)",
+        "document.querySelector(\"article[data-role='assistant'] small\")?.textContent)",
         timeout=120_000,
     )
     part(blank, "stop").click()
