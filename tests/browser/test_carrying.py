@@ -186,16 +186,20 @@ bad += [await adopted(body.slice(0, body.size - 100_000)), await adopted(body, "
 left = await kept(model)
 bad += [await adopted(await flipped(body.slice(5120, 6144), 3), urls[0], "0" * 64)]
 left += await kept(model) + await kept(urls[0])
-[name, first, freed, bad, left, await adopted(body), await kept(model), await loaded()]
+address, here = await adopted(body), await kept(model)
+bad += [await adopted(await flipped(body, at)) for at in (200_000, body.size - 50_000)]  # what is kept stays
+again = await loaded()
+bad += [await adopted(js.Blob.new(to_js([js.Uint8Array.new(9)])), urls[0], "0" * 64)]
+[name, first, freed, bad, left, address, here, await kept(model), again, await adopted(body), await loaded()]
 """
 
 
 def test_a_model_of_several_files_is_packed_into_one(tab, file, faulty):
     second = faulty.files["second.bin"] = Faulty(DATA[:300_001], faulty.url + "second.bin")
     model, urls = f"{faulty.url}folder/", [file.url, second.url]
-    name, first, freed, bad, left, address, kept, again = python(tab, PACKED % (model, urls))
+    name, first, freed, bad, left, *address, again, once_more, last = python(tab, PACKED % (model, urls))
     assert [name, freed] == ["folder.tar", len(DATA) + 300_001]
-    assert first == again == [file.sha256, second.sha256]
+    assert first == again == last == [file.sha256, second.sha256]
     assert all(text.startswith("CorruptModel: ") for text in bad), bad
-    assert [left, address, kept] == [[], [model], [[freed, freed, True]]]
+    assert [left, address, once_more] == [[], [[model], [[freed, freed, True]], [[freed, freed, True]]], [model]]
     assert file.sent + second.sent == freed + 2

@@ -17,7 +17,7 @@ from typing import Any
 import js
 from pyodide.ffi import to_js
 
-from local_llm.browser.folders import Folder
+from local_llm.browser.folders import Folder, sha256
 from local_llm.browser.records import ABSENT, About, File
 from local_llm.browser.vault import WholeDigest
 from local_llm.errors import CorruptModel, InvalidRequest
@@ -112,6 +112,25 @@ async def _parts(body: Any, length: int, sha256: str, model: str | None, chunk_b
         parts.append(Part(about.url, about.model, inside, chunks, absent=about.note == ABSENT and not about.size))
         at += _BLOCK + _rounded(about.size)
     return parts
+
+
+async def read_through(part: Part, about: About) -> None:
+    """Read a part to its end before anything gives way to it. Raises CorruptModel where it is not what it must be."""
+    digest = WholeDigest()
+    try:
+        if part.sha256:
+            await digest.begin()
+        for index in range(about.count):
+            piece = part.body.slice(index * about.chunk_bytes, min((index + 1) * about.chunk_bytes, about.size))
+            data = js.Uint8Array.new(await piece.arrayBuffer())
+            if part.chunks and f"{index:06d}-{await sha256(data)}" != part.chunks[index]:
+                raise _changed(part, f"chunk {index} is another one")
+            if part.sha256:
+                await digest.add(data)
+        if part.sha256 and (found := await digest.finish()) != part.sha256:
+            raise _changed(part, f"expected the sha256 {part.sha256}, found {found}")
+    finally:
+        digest.end()
 
 
 async def put_in(part: Part, folder: Folder, about: About) -> About:

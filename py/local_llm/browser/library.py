@@ -18,7 +18,7 @@ from pyodide.ffi import JsException
 from local_llm.browser.answers import Facts, probe
 from local_llm.browser.blobs import CHUNK_BYTES, BrowserBlobs, open_blobs
 from local_llm.browser.bridge import load_bridge
-from local_llm.browser.carrying import Part, packed, put_in, unpacked
+from local_llm.browser.carrying import Part, packed, put_in, read_through, unpacked
 from local_llm.browser.chunks import Chunks
 from local_llm.browser.folders import Folder
 from local_llm.browser.indexed import open_indexed
@@ -290,13 +290,16 @@ class Library:
         return names
 
     async def _adopt(self, root: Folder, parts: list[Part]) -> None:
-        """Keep all of these, or none; their locks are held."""
+        """Keep all of these, or none; their locks are held. What was kept stays where they are damaged."""
         now, begun = round(time.time() * 1000), list[str]()
+        abouts = [About(part.url, part.model, self._chunk_bytes, int(part.body.size)) for part in parts]
         try:
-            for part in parts:
+            for part, about in zip(parts, abouts, strict=True):
+                if (await file_of(root, folder_name(part.url))).whole:
+                    await read_through(part, about)
+            for part, about in zip(parts, abouts, strict=True):
                 begun.append(folder_name(part.url))
                 await root.remove(begun[-1])
-                about = About(part.url, part.model, self._chunk_bytes, int(part.body.size))
                 await self._check_room(about.size, part.url)
                 folder = await root.folder(begun[-1])
                 await write_about(folder, replace(about, note=IMPORTED))  # a page that dies leaves what can be deleted
