@@ -1,5 +1,7 @@
 """What the tuner finds for a model over Dawn: each shape of its products, the candidates, µs of a step by each.
 
+Of a prompt's products, whether they round their inputs or not: µs of one matrix.
+
     python -m bench.tune MODEL.gguf
 
 The first candidate of a shape is the rule's; "→" marks what would run. Nothing is kept. Needs local_llm and wgpudawn.
@@ -16,19 +18,21 @@ from local_llm.formats.gguf import read_gguf
 from local_llm.gpu.memory import Memory
 from local_llm.models.families import family_of
 from local_llm.models.model import load
-from local_llm.models.tuning import Outcome, products, tune
+from local_llm.models.tuning import Outcome, products, prompts, tune
 from local_llm.native.blobs import open_blobs
 from local_llm.native.device import open_device
 from local_llm.ops.variants import Shape, Variant
 
 
 def named(variant: Variant) -> str:
-    return f"{variant.suffix} {' '.join(f'{name}={value}' for name, value in variant.constants.items())}".strip()
+    constants = " ".join(f"{name}={value}" for name, value in variant.constants.items())
+    return f"{'rounded' if variant.int8 else 'exact'} {constants}"
 
 
 def show(shape: Shape, calls: int, outcome: Outcome) -> None:
-    rounded = ", inputs rounded" if shape.int8 else ""
-    print(f"{shape.kernel} {shape.format} [{shape.rows}, {shape.cols}]{rounded}, {calls} a step")
+    print(
+        f"{shape.kernel} {shape.format} [{shape.rows}, {shape.cols}], {f'{calls} a step' if calls else 'of a prompt'}"
+    )
     if not outcome.table:
         print("   not timed")
     for variant, seconds in outcome.table:
@@ -46,16 +50,16 @@ async def run(args: argparse.Namespace) -> None:
     gguf = await read_gguf(blobs := await open_blobs(args.model))
     family = family_of(gguf.name, gguf.metadata.get("general.architecture"))
     model = await load(family, gguf, blobs, memory, args.context, lambda done, total: None)
-    calls = products(model)
+    calls, others = products(model), prompts(model)
     for number in range(args.runs):
         began = time.perf_counter()
-        found = await tune(model, list(calls), time.perf_counter, args.seconds)
+        found = await tune(model, [*calls, *others], time.perf_counter, args.seconds)
         took = time.perf_counter() - began
-        before, after = (sum(getattr(one, name) for one in found.values()) for name in ("before", "after"))
+        before, after = (sum(getattr(found[shape], name) for shape in calls) for name in ("before", "after"))
         print(f"\nRun {number + 1}: {device.caps.adapter}, {gguf.name}, {took:.2f} s; products of a step ", end="")
         print(f"{before * 1e6:.0f} → {after * 1e6:.0f} µs")
         for shape, outcome in found.items():
-            show(shape, len(calls[shape]), outcome)
+            show(shape, len(calls.get(shape, ())), outcome)
 
 
 def main() -> None:

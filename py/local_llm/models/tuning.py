@@ -27,7 +27,7 @@ from local_llm.ops.weight import Weight, packed_bytes
 
 KERNELS = ("matvec_glu", "matvec", "matmul")
 PROMPT = 64  # tokens of the step in which rounded products of prompts race exact ones
-DUELS = 3
+DUELS, SLOW = 3, 0.02  # so often they are timed, once where it takes longer (seconds)
 MARGIN = 0.03  # by which another variant must win
 STAGES = ((99, 1, 0.002), (4, 2, 0.003), (2, 5, 0.006))  # variants left, rounds, seconds a measurement
 BY_HOST = 3  # times as long without timestamps: the way to the GPU and back is in it
@@ -214,7 +214,8 @@ async def _duel(watch: _Watch, variants: Sequence[Variant], lines: list[list[Cal
     if each <= INSTANT:
         return Outcome(ROUNDED)
     times = max(1, min(most, math.ceil(STAGES[-1][2] * watch.stretch / each)))
-    took = [[await watch.seconds(one, times) / times for one in (rounded, exact)] for _ in range(DUELS)]
+    rounds = DUELS if each < SLOW else 1
+    took = [[await watch.seconds(one, times) / times for one in (rounded, exact)] for _ in range(rounds)]
     before, other = (median(each) for each in zip(*took, strict=True))
     wins = median(b / a for a, b in took) <= 1 - MARGIN
     table = ((ROUNDED, before), (EXACT, other))
