@@ -129,3 +129,16 @@ async def test_products_of_prompts_are_timed_over_all_their_tokens(visit):
     step = struct.pack("<4I", 0, PROMPT, 0, 0)
     assert all(step in [bytes(each) for each in buffers] for _, buffers in bound)
     await service.unload()
+
+
+async def test_slow_products_of_prompts_are_timed_once(visit):
+    _, bench = visit
+    bench.device.takes = lambda entry, constants: 50_000.0
+    service = bench.service()
+    await service.init("tiny", tune="off")
+    model = service._require().model
+    shapes = list(prompts(model))
+    bench.device.timings = 0
+    await tune(model, shapes, lambda: bench.device.spent, 1e9)
+    assert bench.device.timings == 3 * len(shapes)  # to warm up, and each way
+    await service.unload()
