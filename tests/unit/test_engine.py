@@ -169,6 +169,17 @@ async def test_the_common_prefix_is_not_computed_again(rig):
     assert rig.chunks[0] == (5, 3)
 
 
+@pytest.mark.parametrize("length", range(12))
+async def test_a_prefix_of_any_length_is_found(rig, length):
+    await rig.engine.prepare()
+    await rig.run(list(range(1, 12)), max_tokens=1)
+    other = [*range(1, 1 + length), *([100] if length < 11 else []), *range(2 + length, 14)]
+    _, outcome = await rig.run(other, max_tokens=1)
+    assert outcome.cached_tokens == length
+    _, outcome = await rig.run(other[:5], max_tokens=1)  # all of it is there; its last token is computed again
+    assert outcome.cached_tokens == 4
+
+
 async def test_a_prefix_that_a_ring_no_longer_holds_is_computed_again():
     rig = make_rig(Heads(1, 1, 8, 8, 24, True, 1.0, window=8, ring=True))
     await rig.engine.prepare()

@@ -385,10 +385,11 @@ def _cut(dispatches: list[Dispatch], pieces: int) -> list[list[Dispatch]]:
     return [dispatches[i : i + size] for i in range(0, len(dispatches), size)]
 
 
-def _common_prefix(held: Sequence[int], ids: Sequence[int]) -> int:
-    count = 0
-    for a, b in zip(held, ids, strict=False):
-        if a != b:
-            break
-        count += 1
-    return count
+def _common_prefix(held: Sequence[int], ids: tuple[int, ...]) -> int:
+    """How many ids are the same from the start, found by halves: Python compares whole runs fast, one by one slowly."""
+    low, high = 0, min(len(held), len(ids))
+    middle = high  # all of them, mostly
+    while low < high:
+        low, high = (middle, high) if tuple(held[low:middle]) == ids[low:middle] else (low, middle - 1)
+        middle = (low + high + 1) // 2
+    return low
