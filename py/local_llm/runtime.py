@@ -86,6 +86,7 @@ class LocalLLM:
         self._events.emit("loading", model=name)
         try:
             await self._free()
+            self.state.phase, self.state.progress = "loading", 0.0  # a model that came back meanwhile was "ready"
             self._loaded = await self._open(origin)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError):
@@ -177,7 +178,7 @@ class LocalLLM:
             try:
                 await loaded.close()
             finally:
-                self._left(loaded.name, "loading" if self.state.phase == "loading" else "empty")
+                self._left(loaded.name, "loading" if self._loading is not None else "empty")
 
     def _left(self, name: str, phase: str = "empty") -> None:
         self.state.phase, self.state.progress = phase, 0.0

@@ -87,7 +87,7 @@ class Service(runtime.LocalLLM, Storing):
         if isinstance(chosen, str) and chosen == kept.model:
             asked = {name: getattr(kept, name) if value is None else value for name, value in asked.items()}
         asked["quantize"] = asked["quantize"] or None
-        self._last = (chosen, {**options, **asked})
+        last = (chosen, {**options, **asked})
         try:
             source = self._source(chosen)
             context = asked["context_size"]
@@ -95,8 +95,11 @@ class Service(runtime.LocalLLM, Storing):
                 context = entry.context_size
         except UnknownModel as error:
             if self.state.phase not in ("loading", "ready"):  # a typing error costs nobody the model at hand
+                self._last = last
                 self._failed(error)
             raise
+        if self._loading is None:  # else it is refused, or is that load
+            self._last = last
         asked["context_size"] = context
         wanted: dict[str, Any] = {**options, **asked}
         await super().init(source, **wanted)
@@ -300,10 +303,11 @@ class Service(runtime.LocalLLM, Storing):
         self._warn()
 
     def _on_error(self, detail: Mapping[str, Any]) -> None:
-        self._remedy = str(detail.get("remedy", ""))
-        if self.state.phase == "error":
-            self.keeping.rest()
-            self.performance.count("failed_loads")
+        if detail["message"] == self.state.error:  # what others fail at changes nothing here
+            self._remedy = str(detail.get("remedy", ""))
+            if self.state.phase == "error":
+                self.keeping.rest()
+                self.performance.count("failed_loads")
         if detail.get("name") == "OutOfMemory":
             self.performance.refused(self.state.peak_bytes)
 

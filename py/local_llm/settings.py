@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -52,13 +52,16 @@ class StateManager:
     async def update(self, **changes: Any) -> Settings:
         """Change fields of Settings and keep them."""
         await self.restore()
-        return await self._keep(replace(self.settings, **changes))
+        return await self._keep(lambda held: replace(held, **changes))
 
-    async def _keep(self, settings: Settings) -> Settings:
-        self.settings = settings
+    async def _keep(self, change: Callable[[Settings], Settings]) -> Settings:
+        """Here, and over what is in the store by now: other tabs write there too."""
+        self.settings = change(self.settings)
         async with self._turn:  # writes arrive in the order of the changes
             try:
-                await self._store.set(KEY, json.dumps({"version": VERSION, **asdict(self.settings)}))
+                held = await self._held()
+                now = self.settings if held is None else change(held)
+                await self._store.set(KEY, json.dumps({"version": VERSION, **asdict(now)}))
                 self.problem = None
             except Exception as error:  # a host's store may fail in ways we cannot list
                 self.problem = f"Settings could not be kept: {error}"
@@ -67,17 +70,27 @@ class StateManager:
     async def measured(self, model: str, facts: Mapping[str, Any]) -> None:
         """Keep what was measured of one model, over what was known of it."""
         await self.restore()
-        known = dict(self.settings.measured)
-        known[model] = {**known.get(model, {}), **facts}
-        await self._keep(replace(self.settings, measured=known))
+
+        def known(held: Settings) -> Settings:
+            return replace(held, measured={**held.measured, model: {**held.measured.get(model, {}), **facts}})
+
+        await self._keep(known)
 
     async def _restore(self) -> None:
         try:
-            text = await self._store.get(KEY)
-            if text is not None:
-                self.settings = read_settings(json.loads(text))
+            self.settings = await self._read() or self.settings
         except Exception as error:  # not JSON, or a host's store that fails
             self.problem = f"Settings could not be restored: {error}"
+
+    async def _held(self) -> Settings | None:
+        try:
+            return await self._read()
+        except Exception:
+            return None
+
+    async def _read(self) -> Settings | None:
+        text = await self._store.get(KEY)
+        return None if text is None else read_settings(json.loads(text))
 
 
 def read_settings(value: Any) -> Settings:

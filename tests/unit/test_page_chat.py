@@ -18,10 +18,13 @@ class NoPage:
     """A View that keeps fields' values and the texts that it showed, and forgets the rest."""
 
     def __init__(self):
-        self.values, self.shown = {}, []
+        self.values, self.shown, self.toasts = {}, [], []
 
     def show_log(self, tree, to_end):
         self.shown.append(text_of(tree))
+
+    def show_toasts(self, tree):
+        self.toasts.append(text_of(tree))
 
     def value(self, part):
         return self.values.get(part, "")
@@ -41,12 +44,13 @@ class NoModel:
 
     def __init__(self):
         self.gate, self.asked, self.ready, self.fails = asyncio.Event(), [], False, None
+        self.loading = False
 
     def on(self, name, callback):
         pass
 
     def status(self):
-        return {"is_ready": self.ready, "is_loading": False, "model": "m"}
+        return {"is_ready": self.ready, "is_loading": self.loading, "model": "m"}
 
     async def get_options(self):
         return {}
@@ -121,6 +125,56 @@ async def test_what_came_in_a_burst_is_shown_while_the_rest_is_awaited(rig):
     drawn = len(view.shown)
     await asyncio.sleep(2 * RENDER_SECONDS)
     assert len(view.shown) == drawn
+
+
+async def test_an_answer_stays_where_another_one_fails(rig):
+    page, view, service, store = rig
+    service.gate.set()
+    await page.send("one")
+    await settled()
+    service.ready, service.fails = False, LocalLLMError("no")
+    page._act("regenerate", "")
+    await settled()
+    assert (said(store), view.value("prompt")) == (["one", "ONE"], "")
+    assert "ONE" in view.shown[-1]
+    service.fails = None
+    page._act("regenerate", "")
+    await settled()
+    assert (len(service.asked), said(store)) == (2, ["one", "ONE"])
+
+
+async def test_nothing_is_asked_again_while_a_model_loads(rig):
+    page, _, service, store = rig
+    service.gate.set()
+    await page.send("one")
+    service.loading = True
+    page._act("regenerate", "")
+    await settled()
+    assert (len(service.asked), said(store)) == (1, ["one", "ONE"])
+
+
+async def test_what_was_typed_meanwhile_stays_in_the_box(rig):
+    page, view, service, _ = rig
+    service.fails = LocalLLMError("no")
+    task = asyncio.ensure_future(page.send("one"))
+    await settled()
+    view.set_value("prompt", "two")
+    service.gate.set()
+    await task
+    assert view.value("prompt") == "one\n\ntwo"
+
+
+async def test_a_conversation_that_cannot_be_kept_is_told(rig):
+    page, view, service, store = rig
+
+    async def full(key, text):
+        raise OSError("full")
+
+    store.set = full
+    service.gate.set()
+    await page.send("one")
+    await settled()
+    assert any("could not be kept: full" in each for each in view.toasts)
 
 
 async def test_a_new_chat_while_the_model_loads_asks_nothing(rig):

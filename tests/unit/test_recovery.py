@@ -215,3 +215,19 @@ async def test_a_waiting_request_that_another_model_sends_away_does_not_spoil_it
         await waiting
     assert phases == ["loading"]
     assert (service.status()["is_ready"], service.status()["error"]) == (True, None)
+
+
+async def test_a_switch_while_the_device_comes_back_is_a_load_to_its_end(start):
+    bench, service = await start(1)
+    write_tiny_gguf(bench.folder / "other.gguf", 2)
+    heard, back = [], asyncio.Event()
+    service.on("progress", lambda detail: heard.append(service.status()["is_loading"]))
+    service.on("loading", lambda detail: back.set() if detail.get("recovering") else None)
+    service.on("unloaded", lambda detail: heard.clear())
+    stream = asyncio.ensure_future(service.chat(HELLO, **OPTIONS))
+    await back.wait()
+    await service.init("other")
+    await asyncio.wait([stream])
+    assert service.status()["model"] == "other"
+    assert len(heard) > 3
+    assert all(heard[:-1])  # the last one says that it is ready

@@ -50,8 +50,24 @@ async def test_what_is_kept_comes_back():
 async def test_the_store_is_read_once():
     shelf = Shelf()
     state = StateManager(shelf)
-    await asyncio.gather(state.restore(), state.restore(), state.update(model="x"))
+    await asyncio.gather(state.restore(), state.restore())
     assert shelf.reads == 1
+
+
+async def test_two_tabs_keep_what_either_has_changed():
+    shelf = Shelf()
+    one, other = StateManager(shelf), StateManager(shelf)
+    await asyncio.gather(one.restore(), other.restore())
+    await one.update(options={"temperature": 0.5})
+    await one.measured("m", {"tokens": 3})
+    await other.measured("n", {"tokens": 4})
+    await other.measured("m", {"loads": 1})
+    await other.update(model="n")
+    again = await StateManager(shelf).restore()
+    assert again == Settings(
+        "n", None, {"temperature": 0.5}, None, {"m": {"tokens": 3, "loads": 1}, "n": {"tokens": 4}}
+    )
+    assert other.settings.options == {}  # what is at work in a tab is its own
 
 
 async def test_changes_before_the_first_read_do_not_lose_what_was_kept():

@@ -176,12 +176,15 @@ class Widgets:
             panel.only = panel.fault = None
             self._render(element)
         if src and hasattr(service, "load_catalog"):
+            only, fault = panel.only, None
             try:
-                panel.only = frozenset(await service.load_catalog(str(js.URL.new(src, js.document.baseURI).href)))
-                panel.fault = None
+                only = frozenset(await service.load_catalog(str(js.URL.new(src, js.document.baseURI).href)))
             except LocalLLMError as error:
-                panel.fault = error
+                fault = error
                 js.console.error(str(error))
+            if element.getAttribute("src") != src:  # another one has been asked for meanwhile
+                return
+            panel.only, panel.fault = only, fault
             self._controller_of(element).refresh()
         if not element.isConnected or not element.hasAttribute("autoload"):
             return

@@ -39,8 +39,9 @@ class ChatPage:
         self._answering = False
         self._turn = object()  # another one once the conversation has gone elsewhere
         self._toasts = Toasts(view.show_toasts)
-        self._picker = Picker(service, view, self._begin, default_model)
+        self._picker = Picker(service, view, self._begin, self._toasts.error, default_model)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._keeping = asyncio.Lock()
 
     def start(self) -> None:
         """Tie the controls and the events, and bring back what was kept."""
@@ -88,8 +89,8 @@ class ChatPage:
         self._talk = self._talk.said("user", prompt)
         await self._answer()
 
-    async def _answer(self) -> None:
-        """Answer the last message. Where that fails, the message goes back to where it was typed."""
+    async def _answer(self, before: Conversation | None = None) -> None:
+        """Answer the last message. Where that fails, it goes back to where it was typed, or all is as `before`."""
         turn, self._answering, self._live = self._turn, True, Live()
         self._settle()
         self._show(to_end=True)
@@ -104,7 +105,10 @@ class ChatPage:
         finally:
             self._answering, self._live = False, None
             if not done and turn is self._turn:
-                self._take_back(len(self._talk.messages) - 1)
+                if before is None:
+                    self._take_back(len(self._talk.messages) - 1)
+                else:
+                    self._talk = before
             self._settle()
             self._changed()
 
@@ -151,13 +155,15 @@ class ChatPage:
     def _take_back(self, place: int) -> None:
         if not 0 <= place < len(self._talk.messages):
             return
-        self._view.set_value("prompt", self._talk.messages[place].content)
+        typed = self._view.value("prompt")  # since then
+        parts = (self._talk.messages[place].content, typed)
+        self._view.set_value("prompt", "\n\n".join(part for part in parts if part.strip()))
         self._talk = self._talk.cut(place)
 
     async def _regenerate(self) -> None:
-        self._talk = self._talk.unanswered()
+        before, self._talk = self._talk, self._talk.unanswered()
         if self._talk.messages:
-            await self._answer()
+            await self._answer(before)
 
     def _act(self, action: str, argument: str) -> None:
         if action == "dismiss":
@@ -170,7 +176,7 @@ class ChatPage:
             return
         elif action == "edit":
             self.edit(int(argument))
-        elif action == "regenerate":
+        elif action == "regenerate" and not self._service.status()["is_loading"]:
             self._begin(self._regenerate())
 
     async def _copy(self, text: str) -> None:
@@ -205,7 +211,14 @@ class ChatPage:
 
     def _changed(self) -> None:
         self._show()
-        self._begin(self._store.set(KEY, conversation.write(self._talk)))
+        self._begin(self._keep())
+
+    async def _keep(self) -> None:
+        async with self._keeping:  # in the order of the changes
+            try:
+                await self._store.set(KEY, conversation.write(self._talk))
+            except Exception as error:  # a host's store may fail in ways we cannot list
+                self._toasts.add("warning", f"The conversation could not be kept: {error}", "Export it.")
 
     def _show(self, to_end: bool = False) -> None:
         self._view.show_log(self._log.render(self._talk, self._live, self._answering), to_end)
