@@ -51,6 +51,7 @@ class TestServer:
         self.requests: list[tuple[str, str | None]] = []
         self.go = threading.Event()
         self.header = 0  # bytes of a file before its weights, of which /held/ sends 9/16
+        self.pause = 1.0  # seconds, of /slow/
         self._dropped: set[str] = set()
         outer = self
 
@@ -127,7 +128,7 @@ class TestServer:
             self._dropped.add(path)
             handler.close_connection = True
         elif half < len(body):
-            self.go.wait(600) if manner == "held" else time.sleep(1)
+            self.go.wait(600) if manner == "held" else time.sleep(self.pause)
             handler.wfile.write(body[half:])
 
 

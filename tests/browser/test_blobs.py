@@ -91,7 +91,8 @@ def test_another_origin_that_hides_content_range(page, paths, server):
     assert [asked for path, asked in server.requests if path == "/data.bin"] == ["bytes=0-0", "bytes=0-300000"]
 
 
-def test_a_load_that_is_cancelled(page, paths):
+def test_a_load_that_is_cancelled(page, paths, server, monkeypatch):
+    monkeypatch.setattr(server, "pause", 3.0)
     code = """
 import asyncio
 from local_llm.browser.blobs import open_blobs
@@ -104,7 +105,7 @@ await asyncio.sleep(0.5)
 first.cancel()
 done, _ = await asyncio.wait([first], timeout=5)
 buffer.destroy()
-await asyncio.sleep(1.2)  # the server's second half has come
+await asyncio.sleep(3)  # the server's second half has come
 await device.idle()  # a write to the destroyed buffer would be told here
 other = device.create_buffer(300_016, "test")
 await blobs.stream_into(device, other, 0, 300_001, lambda n: None)

@@ -234,3 +234,29 @@ def test_the_tokenizer_library(selenium, tokenizer, definition):
     ids = tokenizer.encode(TEXT, add_special_tokens=False).ids
     found = encoded_in_the_page(selenium, definition, TEXT)  # pyright: ignore[reportCallIssue]: the decorator adds one
     assert found == [ids, TEXT, "", []]
+
+
+@run_in_pyodide
+async def pauses_outlived(selenium):
+    import asyncio
+    from itertools import chain, repeat
+
+    from local_llm.browser.waiting import within
+
+    found, loop = [], asyncio.get_running_loop()
+    try:
+        for wait in (within, asyncio.wait_for):
+            seconds = chain([0, 0], repeat(1))  # a pause before the third look at the clock
+            loop.time = lambda seconds=seconds: next(seconds)
+            try:
+                await wait(asyncio.Event().wait(), 0.1)
+            except (TimeoutError, ValueError) as error:
+                found.append(type(error).__name__)
+    finally:
+        del loop.time
+    return found
+
+
+def test_a_pause_longer_than_a_wait_ends_the_wait_only(selenium):
+    """What asyncio itself makes of it is the reason why we do not use it: this fails when Pyodide has mended that."""
+    assert pauses_outlived(selenium) == ["TimeoutError", "ValueError"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.harness import ADAPTER, boot, launch
+from tests.browser.looks import GATE
 from tests.browser.stage import serve_models
 
 STORY = """async () => {
@@ -21,10 +22,13 @@ STORY = """async () => {
     const hear = ({ type, detail }) => told.push([type.slice('local-llm:'.length), Boolean(detail.recovering)]);
     for (const name of ['loading', 'ready', 'error', 'generation-end']) addEventListener(`local-llm:${name}`, hear);
     let [last, struck] = [null, false];
+    const hold = () => { gate = new Promise((go) => { globalThis.release = go; }); }; // the answer, until it is dead
+    addEventListener('local-llm:token', hold, { once: true });
     for await (const chunk of await llm.chat(hi, { ...options, stream: true })) {
         if (!struck) {
             struck = true;
             await killGpuProcess();
+            release();
         }
         last = chunk;
     }
@@ -73,6 +77,7 @@ def test_a_stream_survives_the_gpu_process(others, playwright, server, tmp_path)
     try:
         page = browser.new_page()
         page.expose_function("killGpuProcess", kill)
+        page.add_init_script(GATE)
         boot(page, server.url)
         result = page.evaluate(STORY)
         now = gpu_processes() - others

@@ -43,7 +43,8 @@ def start(playwright, profile: Path) -> tuple[BrowserContext, int]:
         profile, executable_path=chromium_path(), headless=True, args=["--headless=new", *QUIET, *ADAPTER]
     )
     own = f"--user-data-dir={profile} "
-    [pid] = [pid for pid, _, words in processes() if own in f"{words} " and "--type=" not in words]
+    found = {pid: parent for pid, parent, words in processes() if own in f"{words} " and "--type=" not in words}
+    [pid] = [pid for pid, parent in found.items() if parent not in found]  # a fresh child has its parent's words
     return context, pid
 
 

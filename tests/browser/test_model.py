@@ -156,6 +156,8 @@ def test_no_proxies_are_left_behind(page, model):
         await llm.complete("One, two,", { maxTokens: 2, signal: new AbortController().signal });
         await llm.chat([], {}).catch(() => {});
         llm.getStatus();
+        for (let n = 0; n < 100 && _module.pyproxy_alloc_map.size > before; n++) // callbacks that are under way
+            await new Promise((go) => setTimeout(go, 20));
         const after = _module.pyproxy_alloc_map.size;
         _module.disable_pyproxy_allocation_tracing();
         return after - before;

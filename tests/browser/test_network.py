@@ -32,6 +32,7 @@ def asked(page, server, tmp_path):
         }"""
     )
     assert any(url.endswith("/tiny/tiny.gguf") for url in asked)  # so requests are seen
+    page.wait_for_function("async () => (await llm.getStoredModels()).some(({ whole }) => whole)")  # all is fetched
     asked.clear()
     server.requests.clear()
     yield asked

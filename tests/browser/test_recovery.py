@@ -25,7 +25,13 @@ STORY = """async ([times, clears]) => {
             let left = 1 + n % 4; // events with tokens until the device goes
             const strike = () => { if (--left === 0) device.destroy(); };
             const files = await navigator.storage.getDirectory();
-            if (clears) await files.removeEntry('local-llm-models', { recursive: true });
+            while (clears) try {
+                await files.removeEntry('local-llm-models', { recursive: true });
+                break;
+            } catch (error) { // while one of the files is being written
+                if (error.name !== 'NoModificationAllowedError') throw error;
+                await new Promise((go) => setTimeout(go, 50));
+            }
             addEventListener('local-llm:token', strike);
             let last = null;
             for await (const chunk of await llm.chat(hi, { ...options, stream: true })) last = chunk;

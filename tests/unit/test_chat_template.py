@@ -212,21 +212,25 @@ def test_a_hostile_template_ends_in_a_typed_error_soon(case, monkeypatch):
     template, reason = HOSTILE[case]
     start = time.monotonic()
     tracemalloc.start()
-    with pytest.raises(UnsupportedModel, match=f"chat template cannot be used: .*{reason}"):
-        once(template)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    try:
+        with pytest.raises(UnsupportedModel, match=f"chat template cannot be used: .*{reason}"):
+            once(template)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
     assert peak < 80 << 20
     assert time.monotonic() - start < 20
 
 
 def test_the_largest_template_is_compiled_soon():
-    start = time.process_time()
+    start = time.thread_time()
     tracemalloc.start()
-    assert once("{{ 'a' if messages else 'b' | upper }}" * 1500) == "a" * 1500
-    assert tracemalloc.get_traced_memory()[1] < 120 << 20
-    tracemalloc.stop()
-    assert time.process_time() - start < 10
+    try:
+        assert once("{{ 'a' if messages else 'b' | upper }}" * 1500) == "a" * 1500
+        assert tracemalloc.get_traced_memory()[1] < 120 << 20
+    finally:
+        tracemalloc.stop()
+    assert time.thread_time() - start < 30  # a quadratic way would take minutes
 
 
 def test_a_namespace_may_hold_itself():

@@ -11,6 +11,8 @@ from local_llm.page.picker import Picker
 from tests.model.tiny import write_tiny_gguf
 from tests.unit.service_rig import Bench
 
+BEGIN: Any = asyncio.ensure_future
+
 
 class Shown:
     """A View that keeps what it showed last, and all phases."""
@@ -35,7 +37,7 @@ def rig(tmp_path):
     bench, view, told = Bench(tmp_path), Shown(), []
     service = bench.service()
     anyone: Any = view
-    picker = Picker(service, anyone, asyncio.ensure_future, told.append, "tiny")
+    picker = Picker(service, anyone, BEGIN, told.append, "tiny")
     picker.start()
     return picker, view, service, told, bench
 
@@ -87,7 +89,7 @@ async def test_another_file_while_one_loads_is_told_and_retry_means_the_first(tm
     gate = held(bench)
     service, told = bench.service(), []
     anyone: Any = Shown()
-    picker = Picker(service, anyone, asyncio.ensure_future, told.append, "tiny")
+    picker = Picker(service, anyone, BEGIN, told.append, "tiny")
     loading = asyncio.ensure_future(picker.load())
     await settled()
     picker._take("other.gguf")
@@ -105,7 +107,7 @@ async def test_errors_of_others_while_it_loads_do_not_end_the_load(rig):
     gate = held(bench)
     service, view = bench.service(), Shown()
     anyone: Any = view
-    picker = Picker(service, anyone, asyncio.ensure_future, lambda error: None, "tiny")
+    picker = Picker(service, anyone, BEGIN, lambda error: None, "tiny")
     picker.start()
     loading = asyncio.ensure_future(picker.load())
     await settled()

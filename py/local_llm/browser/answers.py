@@ -13,6 +13,7 @@ import js
 from pyodide.ffi import JsException, to_js
 
 from local_llm.browser.bridge import typed
+from local_llm.browser.waiting import within
 from local_llm.errors import DownloadFailed
 from local_llm.transfer import RETRIED, Identity, Patience, digest_of, retry_after, start_of, total_of
 
@@ -132,7 +133,7 @@ async def _hides(url: str, patience: Patience) -> bool:
     options = {"method": "HEAD", "mode": "no-cors", "cache": "no-store"}
     try:
         pending = js.fetch(url, to_js(options, dict_converter=js.Object.fromEntries))
-        await asyncio.wait_for(pending, patience.stall_seconds)
+        await within(pending, patience.stall_seconds)
     except (JsException, TimeoutError):
         return False
     return True

@@ -19,6 +19,7 @@ from local_llm.browser.answers import REMEDY, Answer, Broken, ask, identity_of
 from local_llm.browser.folders import Folder
 from local_llm.browser.unfinished import LOOK_SECONDS, Unfinished
 from local_llm.browser.vault import WholeDigest
+from local_llm.browser.waiting import within
 from local_llm.errors import CorruptModel, DownloadFailed
 from local_llm.transfer import Identity, Patience, Reach, total_of
 
@@ -130,7 +131,7 @@ class Chunks:
         """Until a chunk has come, or so much of one that it is worth a look."""
         self._news.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), _POLL)
+            await within(self._news.wait(), _POLL)
 
     async def _held(self, index: int) -> Any | None:
         """A whole chunk from memory or the folder."""

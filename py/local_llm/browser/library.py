@@ -63,6 +63,7 @@ class Library:
         self._announced: dict[str, int] = {}  # bytes of a whole model, for which there must be room
         self._absent: dict[str, str] = {}  # models, by the URL of a file that is not there
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._noting = asyncio.Lock()
 
     def address(self, place: str) -> str:
         if place not in self._addresses:
@@ -157,11 +158,17 @@ class Library:
         if len(held) == 1:
             return
         await chunks.whole.wait()
-        about = await about_of(file.folder) or file.about
-        if about is not None and sha256:
-            await write_about(file.folder, replace(about, sha256=sha256))
+        if sha256:
+            await self._note(file, sha256=sha256)
         if held:
             held.pop()()
+
+    async def _note(self, file: File, **changes: Any) -> None:
+        """Change what is known of a file: one after the other, or one change would undo another."""
+        async with self._noting:
+            about = await about_of(file.folder) or file.about
+            if about is not None:
+                await write_about(file.folder, replace(about, **changes))
 
     async def _check_room(self, missing: int, url: str, model: str = "") -> None:
         """missing: bytes of one file. What others in use lack needs room, too, and a whole model of a known size."""
@@ -229,8 +236,7 @@ class Library:
         self._absent.clear()
         for file in await self._files():
             if file.about is not None and file.about.model == model:
-                about = await about_of(file.folder) or file.about  # what _watch may just have written
-                await write_about(file.folder, replace(about, loaded_at=round(time.time() * 1000)))
+                await self._note(file, loaded_at=round(time.time() * 1000))
 
     async def kept(self) -> list[Kept]:
         models: dict[str, list[File]] = {}
@@ -315,7 +321,7 @@ class Library:
     async def pin(self, model: str, pinned: bool) -> None:
         for file in await self._files():
             if file.about is not None and file.about.model == self.address(model):
-                await write_about(file.folder, replace(file.about, pinned=pinned))
+                await self._note(file, pinned=pinned)
 
     async def room(self) -> Mapping[str, Any]:
         root = await self._root()

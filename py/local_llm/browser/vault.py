@@ -10,6 +10,7 @@ import js
 from pyodide.ffi import JsException, create_proxy, to_js
 
 from local_llm.browser.bridge import packaged_url, site_url
+from local_llm.browser.waiting import within
 
 MISSING = ("NotFoundError", "NotReadableError")  # errors of a file that is not there, or was replaced meanwhile
 _PATIENCE = 10.0  # seconds until a worker must have said that it is there
@@ -37,7 +38,7 @@ class Vault:
     async def there(self) -> bool:
         """Whether it runs: a page's policy may forbid it."""
         try:
-            await asyncio.wait_for(asyncio.shield(self._asked[0]), _PATIENCE)
+            await within(asyncio.shield(self._asked[0]), _PATIENCE)
             return True
         except (Refused, TimeoutError):
             self.end()
