@@ -99,3 +99,25 @@ def test_parts_of_another_version_are_not_mixed_in(tab, file):
     file.data, file.etag = DATA[::-1], '"2"'
     whole(tab, file)
     assert file.asked == ["bytes=0-0", f"bytes=0-{len(DATA) - 1}"]
+
+
+REPLACED = f"""{HERE}
+import asyncio
+folder = await (await _open_root()).folder("replaced")
+await folder.write("about.json", "0" * 1000)
+
+async def replace():
+    for n in range(60):
+        await folder.write("about.json", str(n % 10) * 1000)
+
+replacing, seen = asyncio.ensure_future(replace()), []
+while not replacing.done():
+    data = await folder.read("about.json")
+    seen.append(None if data is None else len(set(data.to_bytes())))
+await (await _open_root()).remove("replaced")
+[len(seen) > 20, sorted(set(seen), key=str)]
+"""
+
+
+def test_what_is_replaced_while_it_is_read_is_there(tab):
+    assert python(tab, REPLACED) == [True, [1]]

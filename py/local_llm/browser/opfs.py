@@ -70,13 +70,17 @@ class OpfsFolder(Folder):
     async def read(self, name: str) -> Any | None:
         for _ in range(_TRIES):
             try:
-                file = await (await self._handle.getFileHandle(name)).getFile()
-                return js.Uint8Array.new(await file.arrayBuffer())
+                handle = await self._handle.getFileHandle(name)
             except JsException as error:
                 if error.name == "NotFoundError":
                     return None
-                if error.name != "NotReadableError":  # this one: it was replaced while it was read
+                raise
+            try:
+                return js.Uint8Array.new(await (await handle.getFile()).arrayBuffer())
+            except JsException as error:
+                if error.name not in MISSING:  # these: it was replaced while it was read
                     raise
+                await asyncio.sleep(0.02)
         return None
 
     async def write(self, name: str, data: Any) -> None:
