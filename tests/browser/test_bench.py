@@ -71,14 +71,9 @@ def test_a_load_tells_its_stages_and_the_storages_speed_and_all_can_be_copied(bl
 
 
 def test_a_kept_model_comes_from_storage_nearly_as_fast_as_its_chunks_are_read(blank, server):
-    """At most 1.3 times as long, the repacking on the GPU included; the first visit fetches the model.
-
-    Three visits tell, on a busy machine up to nine: what is slow in the code is slow in all of them.
-    """
+    """At most 1.3 times as long, the repacking on the GPU included; the first of six visits fetches the model."""
     shares = []
-    for visit in range(10):
-        if len(shares) >= 3 and median(shares) >= 1 / 1.3:
-            break
+    for visit in range(6):
         blank.goto(f"{server.url}bench.html?model=models/{MODEL}&prompt=4&new=1&runs=1&profile=0")
         blank.wait_for_function("() => document.querySelector('#result').textContent", timeout=120_000)
         result = json.loads(blank.locator("#result").text_content() or "")

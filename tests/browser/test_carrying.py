@@ -203,3 +203,19 @@ def test_a_model_of_several_files_is_packed_into_one(tab, file, faulty):
     assert all(text.startswith("CorruptModel: ") for text in bad), bad
     assert [left, address, once_more] == [[], [[model], [[freed, freed, True]], [[freed, freed, True]]], [model]]
     assert file.sent + second.sent == freed + 2
+
+
+def test_notes_of_one_file_do_not_undo_each_other(tab, file):
+    code = f"""{RIG}
+url, found = {file.url!r}, []
+await fetched(url, {file.sha256!r})
+for n in range(8):
+    [before] = [one.used_at for one in await library.kept() if one.model == url]
+    await asyncio.sleep(0.002)
+    await asyncio.gather(library.loaded(url), library.pin(url, n % 2 == 0))
+    [one] = [one for one in await library.kept() if one.model == url]
+    found.append([one.pinned == (n % 2 == 0), one.used_at > before, one.whole])
+await library.delete(url)
+found
+"""
+    assert python(tab, code) == [[True, True, True]] * 8
