@@ -28,6 +28,7 @@ from local_llm.native.device import NativeDevice, open_device
 from local_llm.ops.attention import REACHES
 from local_llm.ops.few import matvec_few, tokens_each
 from local_llm.ops.sampling import SamplingParams
+from local_llm.ops.variants import matvec_variant
 
 
 class Timer:
@@ -73,7 +74,7 @@ async def products(timer: Timer, model: Model) -> None:
                 calls = matvec_few(model.shared, TOKENS, weight, x, y, y_stride=weight.rows, each=each)
                 found += [f"{await timer.timed(calls * 50, 0, n, 1) / 50:.1f}" for n in (1, TOKENS)]
             memory.close()
-            chosen = tokens_each(model.shared, weight, TOKENS)
+            chosen = tokens_each(model.shared, weight, matvec_variant(model.shared, weight), TOKENS)
             print(f"  {name} {shape}: µs with 1 and {TOKENS} tokens, by one {found[0]} {found[1]}, ", end="")
             print(f"two {found[2]} {found[3]}, four {found[4]} {found[5]}; chosen {chosen}")
 

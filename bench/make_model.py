@@ -2,7 +2,7 @@
 
     python3 bench/make_model.py llama-3.2-1b --type Q4_0 --out dist/models/llama-3.2-1b.gguf
 
-Every model is written as architecture `llama` (no biases, no qk-norm): speed depends on shapes and types only.
+Speed depends on shapes and types only, so all are of the architecture `llama` but those whose attention has more to do.
 Needs numpy and nothing of local_llm.
 """
 
@@ -30,14 +30,15 @@ class Shape:
     ffn: int
     vocab: int
     tied: bool
+    architecture: str = "llama"  # or "qwen2", with biases of q, k and v, or "qwen3", with norms of q and k
 
 
 SHAPES = {
     "tiny": Shape(2, 64, 4, 2, 16, 96, 512, True),
     "smollm2-135m": Shape(30, 576, 9, 3, 64, 1536, 49152, True),
     "smollm2-360m": Shape(32, 960, 15, 5, 64, 2560, 49152, True),
-    "qwen2.5-0.5b": Shape(24, 896, 14, 2, 64, 4864, 151936, True),
-    "qwen3-0.6b": Shape(28, 1024, 16, 8, 128, 3072, 151936, True),
+    "qwen2.5-0.5b": Shape(24, 896, 14, 2, 64, 4864, 151936, True, "qwen2"),
+    "qwen3-0.6b": Shape(28, 1024, 16, 8, 128, 3072, 151936, True, "qwen3"),
     "llama-3.2-1b": Shape(16, 2048, 32, 8, 64, 8192, 128256, True),
     "llama-3.2-3b": Shape(28, 3072, 24, 8, 128, 8192, 128256, True),
     "llama-3.1-8b": Shape(32, 4096, 32, 8, 128, 14336, 128256, False),
@@ -49,20 +50,23 @@ TYPES = {"F32": (0, 1, 4, 0), "Q4_0": (2, 32, 18, 1), "Q4_1": (3, 32, 20, 2), "Q
 
 def metadata(name: str, shape: Shape) -> dict[str, Any]:
     vocab = [f"<{i}>" for i in range(shape.vocab)]
+    numbers = {
+        "block_count": shape.layers,
+        "embedding_length": shape.width,
+        "feed_forward_length": shape.ffn,
+        "attention.head_count": shape.heads,
+        "attention.head_count_kv": shape.kv_heads,
+        "attention.key_length": shape.head_width,
+        "attention.value_length": shape.head_width,
+        "attention.layer_norm_rms_epsilon": 1e-5,
+        "rope.freq_base": 500000.0,
+        "rope.dimension_count": shape.head_width,
+        "context_length": 8192,
+    }
     return {
-        "general.architecture": "llama",
+        "general.architecture": shape.architecture,
         "general.name": f"random {name}",
-        "llama.block_count": shape.layers,
-        "llama.embedding_length": shape.width,
-        "llama.feed_forward_length": shape.ffn,
-        "llama.attention.head_count": shape.heads,
-        "llama.attention.head_count_kv": shape.kv_heads,
-        "llama.attention.key_length": shape.head_width,
-        "llama.attention.value_length": shape.head_width,
-        "llama.attention.layer_norm_rms_epsilon": 1e-5,
-        "llama.rope.freq_base": 500000.0,
-        "llama.rope.dimension_count": shape.head_width,
-        "llama.context_length": 8192,
+        **{f"{shape.architecture}.{key}": value for key, value in numbers.items()},
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": "smollm",
         "tokenizer.ggml.tokens": vocab,
@@ -90,6 +94,10 @@ def tensors(shape: Shape, kind: str) -> list[tuple[str, tuple[int, int], str]]:
             (b + "ffn_up.weight", (shape.ffn, d), kind),
             (b + "ffn_down.weight", (d, shape.ffn), kind),
         ]
+        if shape.architecture == "qwen2":
+            listed += [(f"{b}attn_{name}.bias", (1, rows), "F32") for name, rows in (("q", q), ("k", kv), ("v", kv))]
+        if shape.architecture == "qwen3":
+            listed += [(f"{b}attn_{name}_norm.weight", (1, shape.head_width), "F32") for name in ("q", "k")]
     listed.append(("output_norm.weight", (1, d), "F32"))
     if not shape.tied:
         listed.append(("output.weight", (shape.vocab, d), "Q8_0"))

@@ -33,7 +33,7 @@ struct Params {
 override NOISE: bool;
 override CUT: bool;
 override FEW: bool = false;
-const LANES = 64u;
+override LANES: u32 = 64;
 
 var<workgroup> partial: array<vec2<u32>, LANES>;
 

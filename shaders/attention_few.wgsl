@@ -34,18 +34,20 @@ struct Params {
 @group(0) @binding(2) var<storage, read> gains: array<f32>;
 @group(0) @binding(3) var<storage, read_write> k_cache: array<Eight>;
 @group(0) @binding(4) var<storage, read_write> v_cache: array<Eight>;
-@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;
 @group(0) @binding(6) var<storage, read> step: Step;
 @group(0) @binding(7) var<uniform> params: Params;
 
 override WIDTH: u32;
 override LANES: u32 = 256;
 override TOKENS: u32 = 4;
+override PAST: bool = false; // leave the newest position to lib/newest_input.wgsl, as qkv_attention does
+
+const OWN_POOL = 0u;
 
 //#include attend
 //#include few_heads
-
-var<workgroup> query: array<vec4<f32>, 2 * COLUMNS>;
+//#include left_query
 
 // What another workgroup is writing to the cache is not used.
 fn is_new(j: u32) -> bool {
@@ -70,24 +72,24 @@ fn attention_few(
   let own = step.position + token;
   let sharers = params.heads / params.kv_heads;
   let span = span_of(own, head / sharers, group.y, groups.y);
+  let first = load(span, span.start, lane);
   if (NORM > 0) {
     norm_tokens(token, head, head / sharers, lane);
   }
   prepare(token, head, head / sharers, lane);
   workgroupBarrier();
-  if (head % sharers == 0 && span.start < span.end && span.end == own + 1) {
-    store(row_of(span, own), token, lane);
-  }
-  let found = attend(span, lane);
-  if (lane < COLUMNS) {
-    let all = groups.x * groups.y;
-    let start = token * (2 * all * COLUMNS + select(0, all, groups.y > 1));
-    let part = head * groups.y + group.y;
-    let divisor = select(1.0, found.sum, groups.y == 1);
-    y[start + 2 * (part * COLUMNS + lane)] = found.total[0] / divisor;
-    y[start + 2 * (part * COLUMNS + lane) + 1] = found.total[1] / divisor;
-    if (groups.y > 1 && lane == 0) {
-      y[start + 2 * all * COLUMNS + part] = vec4(found.highest, found.sum, 0, 0);
+  let at = newest_at(token, groups.y);
+  if (head % sharers == 0 && group.y == 0) {
+    if (has_place(own, params.context)) {
+      store(row_of(span, own), token, lane);
+    }
+    if (PAST) {
+      leave_newest(at, head / sharers, token, lane);
     }
   }
+  if (PAST && group.y == 0) {
+    leave_query(at, head, lane);
+  }
+  leave_at(token, head, group.y, groups.y);
+  attend(span, first, lane);
 }

@@ -35,20 +35,21 @@ struct Params {
 @group(0) @binding(2) var<storage, read> gains: array<f32>;
 @group(0) @binding(3) var<storage, read_write> k_cache: array<Eight>;
 @group(0) @binding(4) var<storage, read_write> v_cache: array<Eight>;
-@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;
 @group(0) @binding(6) var<storage, read> step: Step;
 @group(0) @binding(7) var<uniform> params: Params;
 
 override WIDTH: u32;
-override LANES: u32 = 256; // at least E/2
+override LANES: u32 = 256; // at least E
 
 const TOKENS = 1u;
+const OWN_POOL = 0u;
+const PAST = false;
 
 //#include attend
 //#include normed_heads
-//#include rope
-
-var<workgroup> query: array<vec4<f32>, 2 * COLUMNS>;
+//#include turned
+//#include left_query
 
 fn is_new(j: u32) -> bool {
   return j >= step.position;
@@ -58,30 +59,32 @@ fn newest(j: u32) -> u32 {
   return 0;
 }
 
-// Four elements from `e` of the head at `start`, rotated.
-fn turned(start: u32, e: u32) -> vec4<f32> {
-  let p = step.position;
-  return vec4(rotated(start, e, p), rotated(start, e + 1, p), rotated(start, e + 2, p), rotated(start, e + 3, p));
-}
-
-fn plain(start: u32, e: u32) -> vec4<f32> {
-  return vec4(qkv[start + e], qkv[start + e + 1], qkv[start + e + 2], qkv[start + e + 3]);
-}
-
+// 2 COLUMNS lanes make four of q each, COLUMNS eight of k, COLUMNS eight of v.
 fn prepare(head: u32, kv_head: u32, lane: u32) {
   let k_start = (params.heads + kv_head) * WIDTH;
   let v_start = k_start + params.kv_heads * WIDTH;
-  for (var i = lane; i < 4 * COLUMNS; i += LANES) {
-    let e = i % COLUMNS * 8;
-    if (i < 2 * COLUMNS) {
-      query[i] = turned(head * WIDTH, i * 4) * params.scale;
-    } else if (i < 3 * COLUMNS) {
-      keep(i - 2 * COLUMNS, turned(k_start, e), turned(k_start, e + 4));
-    } else {
-      keep(i - 2 * COLUMNS, plain(v_start, e), plain(v_start, e + 4));
-    }
+  let e = lane % COLUMNS * 8;
+  var both = mat2x4<f32>();
+  if (lane < 2 * COLUMNS) {
+    both[0] = turned(head * WIDTH, lane * 4);
+  } else if (lane < 3 * COLUMNS) {
+    both = mat2x4(turned(k_start, e), turned(k_start, e + 4));
+  } else if (lane < 4 * COLUMNS) {
+    both = mat2x4(plain(v_start + e), plain(v_start + e + 4));
+  }
+  var factors = vec2<f32>(1);
+  if (NORM > 0) {
+    factors = norm_factors(0, head, kv_head, lane);
+  }
+  if (lane < 2 * COLUMNS) {
+    query[lane] = both[0] * factors.x * params.scale;
+  } else if (lane < 3 * COLUMNS) {
+    keep(lane - 2 * COLUMNS, both[0] * factors.y, both[1] * factors.y);
+  } else if (lane < 4 * COLUMNS) {
+    keep(lane - 2 * COLUMNS, both[0], both[1]);
   }
   settle(lane);
+  workgroupBarrier();
 }
 
 @compute @workgroup_size(LANES)
@@ -92,23 +95,13 @@ fn attention_step(
 ) {
   let head = group.x;
   let sharers = params.heads / params.kv_heads;
-  let span = span_of(step.position, head / sharers, group.y, groups.y);
-  if (NORM > 0) {
-    factors = norm_factors(0, head, head / sharers, lane);
-  }
+  let own = step.position;
+  let span = span_of(own, head / sharers, group.y, groups.y);
+  let first = load(span, span.start, lane);
   prepare(head, head / sharers, lane);
-  workgroupBarrier();
-  if (head % sharers == 0 && span.start < span.end && span.end == step.position + 1) {
-    store(row_of(span, step.position), 0, lane);
+  if (head % sharers == 0 && group.y == 0 && has_place(own, params.context)) {
+    store(row_of(span, own), 0, lane);
   }
-  let found = attend(span, lane);
-  if (lane < COLUMNS) {
-    let part = head * groups.y + group.y;
-    let divisor = select(1.0, found.sum, groups.y == 1);
-    y[2 * (part * COLUMNS + lane)] = found.total[0] / divisor;
-    y[2 * (part * COLUMNS + lane) + 1] = found.total[1] / divisor;
-    if (groups.y > 1 && lane == 0) {
-      y[2 * groups.x * groups.y * COLUMNS + part] = vec4(found.highest, found.sum, 0, 0);
-    }
-  }
+  leave_at(0, head, group.y, groups.y);
+  attend(span, first, lane);
 }

@@ -1,9 +1,12 @@
-// One query's attention over positions start to end - 1, by a workgroup: online softmax in chunks of LANES positions.
-// Each lane scores one, then the lanes divide into E/8 columns and SLICES slices.
+// One query's attention over a part of the positions, by a workgroup: online softmax in chunks of CHUNK positions.
 //
-// Loads depend on no condition, so that many are on their way at once: what takes time is their latency. Uses k_cache,
-// v_cache, params, WIDTH, LANES, TOKENS, the workgroup's `query`, and the kernel's functions is_new(j), for positions
-// whose keys and values are not taken from the cache, and newest(j), which of the step's tokens such a one is.
+// Lanes divide into E/8 columns and SLICES slices: neighbours load neighbouring bytes of a row. A lane loads its column
+// of HELD rows of keys and of values at once, without conditions: what takes time is their latency.
+//
+// Uses k_cache, v_cache, params, WIDTH, LANES, TOKENS, the constants PAST (a query does not see its own position) and
+// OWN_POOL (numbers of `pool` that the kernel itself needs), and the kernel's is_new(j), for positions whose keys and
+// values are not in the cache yet, newest(j), which of the step's tokens such a one is, and leave(e, total, sum,
+// highest) for each element e of the result.
 
 //#include order
 //#include cache
@@ -11,11 +14,16 @@
 
 override COLUMNS: u32 = WIDTH / 8;
 override SLICES: u32 = LANES / COLUMNS;
+override HELD: u32 = min(8, max(1, 256 / SLICES));
+override CHUNK: u32 = HELD * SLICES;
+override POOL: u32 = max(max(2 * LANES, OWN_POOL), max(CHUNK * (COLUMNS + 1), 8 * COLUMNS * (SLICES + 1)));
 
-var<workgroup> pool: array<vec4<f32>, 2 * LANES>; // partial sums
-var<workgroup> partial_sum: array<f32, LANES>;
-var<workgroup> weights: array<f32, LANES>;
+// [row, column] of a chunk's products; in the end sums, [element of eight, slice, column]
+var<workgroup> pool: array<f32, POOL>;
+var<workgroup> weights: array<f32, max(LANES, CHUNK)>; // scores
+var<workgroup> partial_sum: array<f32, SLICES>;
 var<workgroup> top: atomic<u32>;
+var<workgroup> query: array<vec4<f32>, 2 * COLUMNS>;
 
 struct Span {
   row: u32,  // of position 0 in the caches
@@ -24,93 +32,102 @@ struct Span {
   end: u32,
 }
 
-struct Attended {
-  total: mat2x4<f32>, // of eight elements, weighted and not divided; in lanes below COLUMNS
-  sum: f32,           // of weights
-  highest: f32,       // score
+struct Chunk {
+  keys: array<Held, 8>,
+  values: array<Held, 8>,
 }
 
-// The S-th part of what a query at `position` sees.
+// The `part`th of `parts` of what a query at `position` sees.
 fn span_of(position: u32, kv_head: u32, part: u32, parts: u32) -> Span {
-  let last = within(position + 1, params.context) - 1;
+  let end = within(position + select(1u, 0u, PAST), params.context);
   let first = first_seen(position, params.window);
-  let share = (last - first) / parts + 1;
+  let share = (end - min(first, end) + parts - 1) / parts;
   let start = first + part * share;
-  let row = kv_head * params.context;
-  return Span(row, ring_start(first, params.context), start, min(start + share, last + 1));
+  return Span(kv_head * params.context, ring_start(first, params.context), start, min(start + share, end));
 }
 
 fn row_of(span: Span, j: u32) -> u32 {
-  return span.row + slot(min(j, span.end - 1), span.ring, params.context);
+  return span.row + slot(j, span.ring, params.context);
 }
 
-fn score(span: Span, j: u32) -> f32 {
-  let row = row_of(span, j);
-  let fresh = is_new(j);
-  var sum = 0.0;
-  for (var e = 0u; e < COLUMNS; e++) {
-    sum += key_dot(row, j, e, fresh);
+// A lane's position number n in the chunk from `base` on, or the part's last.
+fn position_of(span: Span, base: u32, n: u32, lane: u32) -> u32 {
+  return min(base + lane / COLUMNS + n * SLICES, max(span.end, 1) - 1);
+}
+
+// A lane's keys and values of the chunk from position `base` on. The step's own are not among them.
+fn load(span: Span, base: u32, lane: u32) -> Chunk {
+  var chunk: Chunk;
+  for (var n = 0u; n < HELD; n++) {
+    let row = row_of(span, position_of(span, base, n, lane));
+    chunk.keys[n] = key_at(row, lane % COLUMNS);
+    chunk.values[n] = value_at(row, lane % COLUMNS);
   }
-  return sum;
+  return chunk;
 }
 
-fn value(w: f32, span: Span, j: u32, column: u32) -> mat2x4<f32> {
-  return weighed(w, row_of(span, j), j, column);
-}
-
-fn attend(span: Span, lane: u32) -> Attended {
+// first: what `load` has loaded for span.start, early.
+fn attend(span: Span, first: Chunk, lane: u32) {
   let column = lane % COLUMNS;
   let slice = lane / COLUMNS;
-  var highest = MASKED;
-  var sum = 0.0;
+  let works = slice < SLICES;
+  let q = mat2x4(query[2 * column], query[2 * column + 1]);
   var total = mat2x4<f32>();
-  for (var base = span.start; base < span.end; base += LANES) {
-    var one = MASKED;
-    if (base + lane < span.end) {
-      one = capped(vec4(score(span, base + lane)), params.softcap).x;
-      atomicMax(&top, order(one));
+  var sum = 0.0;
+  var highest = MASKED;
+  var chunk = first;
+  for (var base = span.start; base < span.end; base += CHUNK) {
+    for (var n = 0u; n < HELD; n++) {
+      let j = position_of(span, base, n, lane);
+      let key = opened(key_of(j, column, chunk.keys[n]));
+      if (works) {
+        pool[(slice + n * SLICES) * (COLUMNS + 1) + column] = dot(q[0], key[0]) + dot(q[1], key[1]);
+      }
+    }
+    workgroupBarrier();
+    for (var r = lane; r < CHUNK; r += LANES) {
+      var score = 0.0;
+      for (var c = 0u; c < COLUMNS; c++) {
+        score += pool[r * (COLUMNS + 1) + c];
+      }
+      score = select(MASKED, capped(vec4(score), params.softcap).x, base + r < span.end);
+      weights[r] = score;
+      atomicMax(&top, order(score));
     }
     workgroupBarrier();
     let now = float_of(atomicLoad(&top));
-    weights[lane] = select(exp(one - now), 0.0, one == MASKED);
     let fade = exp(highest - now);
     highest = now;
-    workgroupBarrier();
     sum *= fade;
     total = total * fade;
-    if (slice < SLICES) {
-      let count = min(LANES, span.end - base);
-      for (var i = slice; i < count; i += 4 * SLICES) { // four loads on their way at once
-        let four = vec4(i) + vec4(0, 1, 2, 3) * SLICES;
-        let held = min(four, vec4(count - 1));
-        let all = vec4(weights[held.x], weights[held.y], weights[held.z], weights[held.w]);
-        let w = select(vec4<f32>(), all, four == held);
-        let j = vec4(base) + held;
-        sum += w.x + w.y + w.z + w.w;
-        total += value(w.x, span, j.x, column) + value(w.y, span, j.y, column);
-        total += value(w.z, span, j.z, column) + value(w.w, span, j.w, column);
+    if (works) {
+      for (var n = 0u; n < HELD; n++) {
+        let score = weights[slice + n * SLICES];
+        let w = select(exp(score - now), 0.0, score == MASKED);
+        sum += w;
+        total += w * opened(value_of(position_of(span, base, n, lane), column, chunk.values[n]));
       }
     }
+    if (base + CHUNK < span.end) {
+      chunk = load(span, base + CHUNK, lane);
+    }
   }
-  pool[2 * lane] = total[0];
-  pool[2 * lane + 1] = total[1];
-  partial_sum[lane] = sum;
+  if (works) {
+    for (var m = 0u; m < 8; m++) {
+      pool[(m * (SLICES + 1) + slice) * COLUMNS + column] = total[m / 4][m % 4];
+    }
+    if (column == 0) {
+      partial_sum[slice] = sum;
+    }
+  }
   workgroupBarrier();
-  for (var left = SLICES; left > 1; left = (left + 3) / 4) { // slices whose sums are to be added
-    let next = (left + 3) / 4;
-    if (slice < next) {
-      for (var i = 1u; i < 4; i++) {
-        let other = (slice + i * next) * COLUMNS + column;
-        if (slice + i * next < left) {
-          total += mat2x4(pool[2 * other], pool[2 * other + 1]);
-          sum += partial_sum[other];
-        }
-      }
-      pool[2 * lane] = total[0];
-      pool[2 * lane + 1] = total[1];
-      partial_sum[lane] = sum;
+  if (lane < WIDTH) {
+    var one = 0.0;
+    var all = 0.0;
+    for (var s = 0u; s < SLICES; s++) {
+      one += pool[(slice * (SLICES + 1) + s) * COLUMNS + column];
+      all += partial_sum[s];
     }
-    workgroupBarrier();
+    leave(column * 8 + slice, one, all, highest);
   }
-  return Attended(total, sum, highest);
 }

@@ -1,4 +1,4 @@
-// The formats with 16 bits a weight; `halves` decodes four weights.
+// The formats with 16 bits a weight; `four_weights` decodes four weights.
 
 struct Packed {
   a: vec4<u32>,
@@ -13,7 +13,7 @@ fn fetch(block: u32) -> Packed {
 
 fn weight_block(p: Packed) -> array<vec4<f32>, 8> {
   return array<vec4<f32>, 8>(
-    halves(p.a.xy), halves(p.a.zw), halves(p.b.xy), halves(p.b.zw),
-    halves(p.c.xy), halves(p.c.zw), halves(p.d.xy), halves(p.d.zw),
+    four_weights(p.a.xy), four_weights(p.a.zw), four_weights(p.b.xy), four_weights(p.b.zw),
+    four_weights(p.c.xy), four_weights(p.c.zw), four_weights(p.d.xy), four_weights(p.d.zw),
   );
 }

@@ -87,6 +87,8 @@ fn sum_rows(starts: vec4<u32>, token: u32, count: u32, local: u32) {
     let far = fetch_rows(starts, min(first + LANES + lane, params.blocks - 1));
     if (first > 0) {
       workgroupBarrier();
+    } else {
+      begin_input(token, count, local);
     }
     own.x += stage(token, 0, first, local);
     if (TOKENS > 1 && count > 1) {

@@ -27,6 +27,11 @@ fn within(end: u32, context: u32) -> u32 {
   return select(min(end, context), end, RING);
 }
 
+// Whether the cache has a place for a position.
+fn has_place(position: u32, context: u32) -> bool {
+  return within(position + 1, context) == position + 1;
+}
+
 // Positions less slots for those whose first is `first`; the ring begins anew at most once among them.
 fn ring_start(first: u32, context: u32) -> u32 {
   if (RING) {

@@ -1,19 +1,39 @@
 // Keys and values, eight elements of a row at a time, kept as f16 pairs: u32 [K, C, E/2]. What the step itself makes is
-// taken from `made`. Uses k_cache, v_cache, TOKENS, COLUMNS (E/8), the workgroup's `query`, and is_new(j), newest(j).
+// taken from `made`. Uses k_cache, v_cache, TOKENS, COLUMNS (E/8), and is_new(j), newest(j).
 
 alias Eight = vec4<u32>;
 
 var<workgroup> made: array<Eight, 2 * TOKENS * COLUMNS>; // [keys or values, token, column] of this step
 
-fn key_dot(row: u32, j: u32, column: u32, fresh: bool) -> f32 {
-  let k = select(k_cache[row * COLUMNS + column], made[newest(j) * COLUMNS + column], fresh);
-  return dot(query[2 * column], halves(k.xy)) + dot(query[2 * column + 1], halves(k.zw));
+alias Held = Eight; // as it is loaded
+
+fn key_at(row: u32, column: u32) -> Held {
+  return k_cache[row * COLUMNS + column];
 }
 
-fn weighed(w: f32, row: u32, j: u32, column: u32) -> mat2x4<f32> {
-  let new_v = made[(TOKENS + newest(j)) * COLUMNS + column];
-  let v = select(v_cache[row * COLUMNS + column], new_v, is_new(j));
-  return w * mat2x4(halves(v.xy), halves(v.zw));
+fn value_at(row: u32, column: u32) -> Held {
+  return v_cache[row * COLUMNS + column];
+}
+
+fn made_key(token: u32, column: u32) -> Held {
+  return made[token * COLUMNS + column];
+}
+
+fn made_value(token: u32, column: u32) -> Held {
+  return made[(TOKENS + token) * COLUMNS + column];
+}
+
+// What is `held` unless position j is one of the step's own.
+fn key_of(j: u32, column: u32, held: Held) -> Held {
+  return select(held, made_key(newest(j), column), is_new(j));
+}
+
+fn value_of(j: u32, column: u32, held: Held) -> Held {
+  return select(held, made_value(newest(j), column), is_new(j));
+}
+
+fn opened(held: Held) -> mat2x4<f32> {
+  return mat2x4(halves(held.xy), halves(held.zw));
 }
 
 // Eight elements for made[at]; they are there after the next `settle` and barrier.

@@ -27,6 +27,7 @@ fn norm_tokens(last: u32, head: u32, kv_head: u32, lane: u32) {
 // Whose `element`s are wanted.
 fn choose(token: u32, of_q: bool) {
   base = token_start(token);
+  factor = 1;
   if (NORM > 0) {
     factor = select(k_factors[token], q_factor, of_q);
   }
@@ -37,7 +38,7 @@ fn element(start: u32, e: u32) -> f32 {
     return qkv[base + start + e];
   }
   let of_k = start >= params.heads * WIDTH;
-  return qkv[base + start + e] * factor * gains[select(select(e, WIDTH + e, of_k), start + e, NORM == 2)];
+  return qkv[base + start + e] * gains[select(select(e, WIDTH + e, of_k), start + e, NORM == 2)];
 }
 
 // Four elements from `e` of the head at `start`, rotated to position p.
@@ -56,14 +57,14 @@ fn prepare(token: u32, head: u32, kv_head: u32, lane: u32) {
     let i = first + lane;
     if (lane < each && i < 2 * COLUMNS) {
       choose(token, true);
-      query[i] = turned(head * WIDTH, i * 4, step.position + token) * params.scale;
+      query[i] = turned(head * WIDTH, i * 4, step.position + token) * factor * params.scale;
     } else if (lane < each && i < (2 * token + 4) * COLUMNS) {
       let t = i / COLUMNS / 2 - 1;
       let e = i % COLUMNS * 8;
       choose(t, false);
       if (i / COLUMNS % 2 == 0) {
         let p = step.position + t;
-        keep(t * COLUMNS + i % COLUMNS, turned(k_start, e, p), turned(k_start, e + 4, p));
+        keep(t * COLUMNS + i % COLUMNS, turned(k_start, e, p) * factor, turned(k_start, e + 4, p) * factor);
       } else {
         let at = base + k_start + params.kv_heads * WIDTH + e;
         keep((TOKENS + t) * COLUMNS + i % COLUMNS, plain(at), plain(at + 4));

@@ -1,8 +1,10 @@
 // 1 / sqrt(mean(x^2) + eps) of one q head and one k head (NORM 1), or of all of q and all of k (NORM 2), of the token
 // that begins at `start` of qkv, as in qk_norm, by a workgroup of LANES, a multiple of 16. Uses qkv, params, WIDTH and
-// the workgroup's `pool`, which is free again after the next barrier.
+// the workgroup's `pool`; both are free again after the next barrier.
 
 override NORM: u32 = 0;
+
+var<workgroup> norm_sums: array<vec4<f32>, 8>; // of 16 lanes or groups of them: of q, then of k
 
 fn norm_factors(start: u32, head: u32, kv_head: u32, lane: u32) -> vec2<f32> {
   let first = start + select(vec2(head, params.heads + kv_head), vec2(0, params.heads), NORM == 2) * WIDTH;
@@ -16,31 +18,27 @@ fn norm_factors(start: u32, head: u32, kv_head: u32, lane: u32) -> vec2<f32> {
     }
     sums *= select(vec2(0.0, 1.0), vec2(1.0, 0.0), lane < 16);
     if (lane < 32) {
-      pool[lane] = vec4(sums, 0, 0);
-    }
-    workgroupBarrier();
-    sums = vec2<f32>();
-    for (var i = 0u; i < 32; i++) {
-      sums += pool[i].xy;
+      norm_sums[lane / 4][lane % 4] = sums.x + sums.y;
     }
   } else {
     for (var i = lane; i < count.x; i += LANES) {
       let both = vec2(qkv[first.x + i], select(0.0, qkv[first.y + i], i < count.y));
       sums += both * both;
     }
-    pool[lane] = vec4(sums, 0, 0);
+    pool[lane] = sums.x;
+    pool[LANES + lane] = sums.y;
     workgroupBarrier();
-    if (lane < 16) {
-      for (var other = 16u; other < LANES; other += 16) {
-        sums += pool[lane + other].xy;
+    if (lane < 32) {
+      var one = 0.0;
+      for (var other = lane % 16; other < LANES; other += 16) {
+        one += pool[lane / 16 * LANES + other];
       }
-      pool[lane] = vec4(sums, 0, 0);
-    }
-    workgroupBarrier();
-    sums = vec2<f32>();
-    for (var i = 0u; i < 16; i++) {
-      sums += pool[i].xy;
+      norm_sums[lane / 4][lane % 4] = one;
     }
   }
+  workgroupBarrier();
+  let of_q = norm_sums[0] + norm_sums[1] + norm_sums[2] + norm_sums[3];
+  let of_k = norm_sums[4] + norm_sums[5] + norm_sums[6] + norm_sums[7];
+  sums = vec2(dot(of_q, vec4<f32>(1)), dot(of_k, vec4<f32>(1)));
   return inverseSqrt(sums / vec2<f32>(count) + params.eps);
 }

@@ -24,3 +24,6 @@ fn input(token: u32, at: u32) -> vec4<f32> {
   }
   return total / sum;
 }
+
+fn begin_input(token: u32, count: u32, local: u32) {
+}

@@ -16,19 +16,46 @@ fn peaks_at(row: u32, column: u32) -> vec2<u32> {
   return k_cache[params.kv_heads * params.context * COLUMNS + row * PAIRS + column / 8];
 }
 
-fn key_dot(row: u32, j: u32, column: u32, fresh: bool) -> f32 {
-  let k = select(k_cache[row * COLUMNS + column], made[newest(j) * COLUMNS + column], fresh);
-  let peaks = select(peaks_at(row, column).x, made_peaks[newest(j) * PAIRS + column / 8], fresh);
-  let sum = dot(query[2 * column], signed(k.x)) + dot(query[2 * column + 1], signed(k.y));
-  return step_of(peaks, column / 4) * sum;
+struct Held { // as it is loaded
+  bytes: Eight,
+  step: f32,
 }
 
-fn weighed(w: f32, row: u32, j: u32, column: u32) -> mat2x4<f32> {
-  let new_v = made[(TOKENS + newest(j)) * COLUMNS + column];
-  let v = select(v_cache[row * COLUMNS + column], new_v, is_new(j));
-  let new_peaks = made_peaks[(TOKENS + newest(j)) * PAIRS + column / 8];
-  let peaks = select(peaks_at(row, column).y, new_peaks, is_new(j));
-  return w * step_of(peaks, column / 4) * mat2x4(signed(v.x), signed(v.y));
+fn key_at(row: u32, column: u32) -> Held {
+  return Held(k_cache[row * COLUMNS + column], step_of(peaks_at(row, column).x, column / 4));
+}
+
+fn value_at(row: u32, column: u32) -> Held {
+  return Held(v_cache[row * COLUMNS + column], step_of(peaks_at(row, column).y, column / 4));
+}
+
+// Row `at` of made: keys, then values.
+fn made_row(at: u32, column: u32) -> Held {
+  return Held(made[at * COLUMNS + column], step_of(made_peaks[at * PAIRS + column / 8], column / 4));
+}
+
+fn made_key(token: u32, column: u32) -> Held {
+  return made_row(token, column);
+}
+
+fn made_value(token: u32, column: u32) -> Held {
+  return made_row(TOKENS + token, column);
+}
+
+fn either(a: Held, b: Held, second: bool) -> Held {
+  return Held(select(a.bytes, b.bytes, second), select(a.step, b.step, second));
+}
+
+fn key_of(j: u32, column: u32, held: Held) -> Held {
+  return either(held, made_key(newest(j), column), is_new(j));
+}
+
+fn value_of(j: u32, column: u32, held: Held) -> Held {
+  return either(held, made_value(newest(j), column), is_new(j));
+}
+
+fn opened(held: Held) -> mat2x4<f32> {
+  return held.step * mat2x4(signed(held.bytes.x), signed(held.bytes.y));
 }
 
 fn keep(at: u32, a: vec4<f32>, b: vec4<f32>) {

@@ -55,6 +55,8 @@ fn sum_rows(starts: vec4<u32>, token: u32, count: u32, local: u32) {
     }
     if (first > 0) {
       workgroupBarrier();
+    } else {
+      begin_input(token, count, local);
     }
     own_squares += stage(first, local);
     workgroupBarrier();

@@ -6,8 +6,18 @@ import numpy as np
 import pytest
 
 from local_llm.ops import few
-from local_llm.ops.attention import MOST_PARTS, Cache, Heads, attention_few, parts_for, rope_attention
+from local_llm.ops.attention import (
+    MOST_PARTS,
+    Cache,
+    Heads,
+    attention_few,
+    few_parts,
+    parts_for,
+    rope_attention,
+    split,
+)
 from local_llm.ops.linear import Parts, matvec, matvec_glu
+from local_llm.ops.variants import matvec_variant
 from tests.kernels.calls import bench
 from tests.kernels.workbench import workbench
 from tests.reference import attention as reference
@@ -102,10 +112,11 @@ async def test_input_in_parts(device, parts):
 async def test_large_matrices_share_what_is_read_and_workgroup_memory_limits_how_many(device):
     with workbench(device, software=False, workgroup_bytes=32768) as b:
         weight = await b.weight("q8_0", np.zeros((4096, 2176), np.uint8), 2048)
-        assert few.tokens_each(b.shared, weight, 4) == 4
-        assert few.tokens_each(b.shared, weight, 2) == 2
-        assert few.tokens_each(b.limited(workgroup_bytes=16384).shared, weight, 4) == 2
-        assert few.tokens_each(b.shared, replace(weight, parts=()), 4) == 1
+        variant = matvec_variant(b.shared, weight)
+        assert few.tokens_each(b.shared, weight, variant, 4) == 4
+        assert few.tokens_each(b.shared, weight, variant, 2) == 2
+        assert few.tokens_each(b.limited(workgroup_bytes=16384).shared, weight, variant, 4) == 2
+        assert few.tokens_each(b.shared, replace(weight, parts=()), variant, 4) == 1
 
 
 async def read_all(b, buffer):
@@ -136,7 +147,9 @@ async def attend(device, shape: Heads, position: int, reach: int = 0, tokens: in
             out = b.upload(np.full((tokens, 2 * MOST_PARTS * width), np.nan, np.float32))
             b.set_step(first, steps)
             if rows > 1:
-                calls = attention_few(b.shared, rows, shape, b.upload(qkv), rope, cache, out, gain, reach)
+                calls = attention_few(
+                    b.shared, rows, shape, b.upload(qkv), rope, cache, out, gain, split(shape, reach)[0]
+                )
             else:
                 own = b.upload(qkv[first - position])
                 calls = rope_attention(b.shared, 1, shape, own, rope, cache, out, gain, reach)
@@ -199,3 +212,11 @@ async def test_attention_with_eight_bits(device, width, tokens, options):
 
 async def test_attention_in_parts_with_eight_bits(device):
     await attend(device, Heads(3, 1, 64, 64, 5000, True, 0.125, bits=8), 510, 4096, count=3)
+
+
+def test_short_steps_split_attention_no_further_than_fills_a_gpu():
+    heads = Heads(9, 3, 64, 64, 8192, True, 0.125)
+    many = Heads(32, 8, 64, 64, 8192, True, 0.125)
+    assert [few_parts(heads, reach, 8, alike=True) for reach in (128, 512, 4096, 0)] == [1, 2, 8, 16]
+    assert [few_parts(heads, reach, 8, alike=False) for reach in (128, 512, 4096, 0)] == [1, 2, 2, 2]
+    assert [few_parts(many, reach, 8, alike=False) for reach in (128, 512, 4096, 0)] == [1, 1, 1, 1]

@@ -11,8 +11,7 @@ import pytest
 from local_llm import LocalLLM, soundness
 from local_llm.gpu.memory import Memory
 from local_llm.gpu.ports import Device
-from local_llm.models.expected import CASES
-from local_llm.models.proof import case_names, steps, wrong_kernels
+from local_llm.models.proof import CASES, case_names, steps, wrong_kernels
 from tests.conftest import wait
 from tests.model.tiny import write_tiny_gguf
 from tests.reference.gguf_writer import store, write_gguf
@@ -93,6 +92,33 @@ async def test_a_sound_adapter_has_nothing_wrong(model):
     before = model.memory.nbytes
     assert await wrong_kernels(model, counts, names) == []
     assert model.memory.nbytes == before
+
+
+@pytest.mark.parametrize("biases", [False, True])
+async def test_projections_and_attention_in_one_launch_are_tried(gpu_llm, tmp_path, biases):
+    made = write_tiny_gguf(tmp_path / "plain.gguf", 1, layers=1, ffn=1024, context=512)
+    metadata, tensors = made.metadata, made.tensors
+    if biases:
+        metadata = {key.replace("llama.", "qwen2."): value for key, value in metadata.items()}
+        metadata |= {"general.architecture": "qwen2"}
+        rows = {part: tensors[f"blk.0.attn_{part}.weight"].shape[0] for part in "qkv"}
+        added = {f"blk.0.attn_{part}.bias": np.linspace(-1, 1, rows[part], dtype=np.float32) for part in "qkv"}
+        tensors = {**tensors, **added}
+    stored = {name: store(values, "F32") for name, values in tensors.items()}
+    await gpu_llm.init(str(write_gguf(tmp_path / "tiny.gguf", metadata, stored)))
+    model = gpu_llm._loaded.model
+    counts = soundness.chunk_lengths(model)
+    names = case_names(model, counts)
+    one, joining = ([name for name in names if word in name] for word in ("qkv_attention", "newest_input"))
+    assert {name.rpartition("=")[2] for name in one} == {"1", "2"}
+    assert {"PARTS=1" in name for name in joining} == {True, False}
+    assert not [name for name in names if name.startswith("attention_step")]
+    assert await wrong_kernels(model, counts, names) == []
+    for right, wrong in (("added[at] + own[at]", "added[at] + 1.02 * own[at]"), ("score == MASKED", "base == 0")):
+        device = Miscompiling(model.memory.device, "qkv_attention", right, wrong)
+        assert await wrong_kernels(replace(model, memory=Memory(as_device(device))), counts, names) == one
+    device = Miscompiling(model.memory.device, "matvec", "sum = exp(newest - highest)", "sum = 1.0")
+    assert await wrong_kernels(replace(model, memory=Memory(as_device(device))), counts, names) == joining
 
 
 async def test_kernels_over_a_cache_of_bytes_are_tried(gpu_llm, path):

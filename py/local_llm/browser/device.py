@@ -25,6 +25,7 @@ _WANTED_LIMITS = (
     "maxComputeWorkgroupStorageSize",
     "maxComputeInvocationsPerWorkgroup",
     "maxComputeWorkgroupSizeX",
+    "maxStorageBuffersPerShaderStage",
 )
 _TYPES = {"read": "read-only-storage", "read_write": "storage", "uniform": "uniform"}
 _SOFTWARE = ("swiftshader", "llvmpipe", "lavapipe", "basic render", "warp")
@@ -113,6 +114,7 @@ class BrowserDevice:
             max_workgroups=limits["maxComputeWorkgroupsPerDimension"],
             workgroup_bytes=limits["maxComputeWorkgroupStorageSize"],
             max_invocations=limits["maxComputeInvocationsPerWorkgroup"],
+            storage_buffers=limits["maxStorageBuffersPerShaderStage"],
             driver=f"{info.get('description', '')} {js.navigator.userAgent}",
         )
 

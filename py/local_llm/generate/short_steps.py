@@ -39,7 +39,7 @@ class ShortSteps:
         reaches = [0, *(reach for reach in REACHES if reach < self._model.context)]
         calls = {reach: self._calls(reach) for reach in reaches}
         await self._compiler.prepare([call for some in calls.values() for call in some])
-        self.agrees = await few_agree(self._model, self.tokens)
+        self.agrees = await few_agree(self._model, self.tokens, alike=False)
         self._steps = {reach: self._compiler.bind(some) for reach, some in calls.items()}
 
     @property
@@ -62,7 +62,7 @@ class ShortSteps:
         return reach, self._steps[reach]
 
     def _calls(self, reach: int) -> list[Call]:
-        return few_layers(replace(self._model, reach=reach), self.tokens)
+        return few_layers(replace(self._model, reach=reach), self.tokens, alike=False)
 
 
 def short_steps_of(model: Model, compiler: Compiler) -> ShortSteps | None:

@@ -29,6 +29,7 @@ class Caps:
     max_workgroups: int  # workgroups in one dimension of a dispatch
     workgroup_bytes: int  # workgroup memory
     max_invocations: int  # invocations in one workgroup
+    storage_buffers: int = 8  # that one kernel may bind; WebGPU promises 8
     driver: str = ""  # what compiles our kernels: names and versions, as far as the host tells
 
 

@@ -22,13 +22,16 @@ CHUNK = 64  # tokens of the working buffers here: enough for what attention leav
 NEAR = 1e-3  # of the largest number
 
 
-async def few_agree(model: Model, tokens: int) -> bool:
-    """A step of so many tokens against as many plain steps, from position 0 on, with attention whole and in parts."""
+async def few_agree(model: Model, tokens: int, alike: bool = True) -> bool:
+    """A step of so many tokens against as many plain steps, from position 0 on, with attention whole and in parts.
+
+    alike: as of few_layers.
+    """
     memory = Memory(model.memory.device)
     try:
         here = _apart(model, memory)
         reaches = [0, *(reach for reach in REACHES[2:3] if reach < model.context)]
-        return all([await _agree(replace(here, reach=reach), tokens) for reach in reaches])
+        return all([await _agree(replace(here, reach=reach), tokens, alike) for reach in reaches])
     finally:
         memory.close()
 
@@ -46,7 +49,7 @@ def _apart(model: Model, memory: Memory) -> Model:
     )
 
 
-async def _agree(model: Model, tokens: int) -> bool:
+async def _agree(model: Model, tokens: int, alike: bool) -> bool:
     device, width = model.memory.device, model.config.width
     compiler = Compiler(device, model.memory)
     ids = [position % model.config.vocab for position in range(1, tokens + 1)]
@@ -59,5 +62,5 @@ async def _agree(model: Model, tokens: int) -> bool:
         return np.frombuffer(await device.read(model.scratch.x.handle, 4 * count * width), "<f4").reshape(count, width)
 
     plain = np.concatenate([await left(model.family.layers(model, 1), t, 1) for t in range(tokens)])
-    few = await left(few_layers(model, tokens), 0, tokens)
+    few = await left(few_layers(model, tokens, alike), 0, tokens)
     return bool(np.abs(few - plain).max() <= NEAR * np.abs(plain).max())  # NaN is not

@@ -11,6 +11,8 @@ from local_llm.models.model import Model
 from local_llm.ops.attention import parts_for, rope_attention
 from local_llm.ops.elementwise import glu, rms_norm
 from local_llm.ops.linear import Parts, matmul, matvec, matvec_glu
+from local_llm.ops.qkv_attention import fits, qkv_attention
+from local_llm.ops.weight import Weight
 
 
 def project(
@@ -53,14 +55,26 @@ def join(model: Model, tokens: int, name: str, y: Buffer, norm: str, parts: Part
     return calls + rms_norm(model.shared, tokens, a.normed, gain, a.x, config.width, config.eps, add=True)
 
 
+def fused_qkv(model: Model, layer: int) -> Weight | None:
+    """The layer's W_qkv where steps of one token multiply by it and attend in one launch."""
+    stacked = model.weights.matrices[f"blk.{layer}.qkv"]
+    possible = len(stacked) == 1 and model.config.pre_norm
+    return stacked[0].weight if possible and fits(model.shared.caps, stacked[0].weight, model.heads[layer]) else None
+
+
 def attend(model: Model, tokens: int, layer: int) -> list[Call]:
     """The attention of one layer: residual stream to residual stream, keys and values into the layer's cache."""
-    b, a, vectors = f"blk.{layer}.", model.scratch, model.weights.vectors
-    gains = vectors[b + "qk_norm"] if model.config.qk_norm else None
-    calls = project(model, tokens, b + "qkv", a.x, a.qkv, norm=b + "attn_norm" if model.config.pre_norm else "")
+    b, a, vectors, s = f"blk.{layer}.", model.scratch, model.weights.vectors, model.shared
     heads, rope, cache = model.heads[layer], model.ropes[layer], model.caches[layer]
-    calls += rope_attention(model.shared, tokens, heads, a.qkv, rope, cache, a.attended, gains, model.reach)
-    parts = parts_for(model.shared, tokens, heads, model.reach)
+    fused = fused_qkv(model, layer) if tokens == 1 else None
+    if fused:
+        given = a.x, vectors[b + "attn_norm"], vectors.get(b + "qkv.bias"), model.config.eps
+        calls = qkv_attention(s, fused, *given, heads, rope, cache, a.attended, model.reach)
+    else:
+        gains = vectors[b + "qk_norm"] if model.config.qk_norm else None
+        calls = project(model, tokens, b + "qkv", a.x, a.qkv, norm=b + "attn_norm" if model.config.pre_norm else "")
+        calls += rope_attention(s, tokens, heads, a.qkv, rope, cache, a.attended, gains, model.reach)
+    parts = parts_for(s, tokens, heads, model.reach, past=fused is not None)
     return calls + join(model, tokens, b + "attn_output", a.attended, b + "post_attention_norm", parts)
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 from local_llm.gpu.kernel import Call
 from local_llm.gpu.memory import Buffer
 from local_llm.models import decoder
+from local_llm.models.blocks import fused_qkv
 from local_llm.models.model import Model, exact
-from local_llm.ops.attention import MOST_TOKENS, attention_few, few_tokens, parts_for
+from local_llm.ops.attention import MOST_TOKENS, attention_few, few_left, few_parts, few_tokens, parts_for
 from local_llm.ops.elementwise import glu, rms_norm, softcap
 from local_llm.ops.embedding import embed
 from local_llm.ops.few import matvec_few, matvec_few_glu, row_stride
 from local_llm.ops.linear import Parts
+from local_llm.ops.qkv_attention import apart, lanes_of
+from local_llm.ops.variants import Variant
 
 
 def most_few(model: Model) -> int:
@@ -34,16 +37,19 @@ def most_few(model: Model) -> int:
 
 
 def _parts(model: Model, reach: int) -> int:
-    found = (parts_for(model.shared, 1, heads, reach) for heads in model.heads)
+    found = (parts_for(model.shared, 1, heads, reach, past=True) for heads in model.heads)
     return max(parts.count if parts else 1 for parts in found)
 
 
-def few_layers(model: Model, tokens: int) -> list[Call]:
-    """`decoder.layers` for a step of up to `tokens` tokens, at most MOST_TOKENS."""
+def few_layers(model: Model, tokens: int, alike: bool = True) -> list[Call]:
+    """`decoder.layers` for a step of up to `tokens` tokens, at most MOST_TOKENS.
+
+    alike: each token gets a plain step's numbers bit by bit; else attention may add up positions in another order.
+    """
     a, config, embedding = model.scratch, model.config, model.weights.matrices["token_embd"][0].weight
     calls = embed(model.shared, tokens, embedding, model.tokens, a.x, factor=config.embedding_scale)
     for layer in range(config.layers):
-        calls += _attend(model, tokens, layer) + _feed_forward(model, tokens, layer)
+        calls += _attend(model, tokens, layer, alike) + _feed_forward(model, tokens, layer)
     return calls
 
 
@@ -66,6 +72,7 @@ def _project(
     norm: str = "",
     add: bool = False,
     parts: Parts | None = None,
+    variant: Variant | None = None,
 ) -> list[Call]:
     w, calls = model.weights, []
     for part in w.matrices[name]:
@@ -83,6 +90,7 @@ def _project(
             row_offset=part.row,
             bias_offset=part.row,
             parts=parts,
+            variant=variant,
         )
     return calls
 
@@ -96,14 +104,18 @@ def _join(model: Model, tokens: int, name: str, y: Buffer, norm: str, parts: Par
     return calls + rms_norm(model.shared, tokens, a.normed, gain, a.x, config.width, config.eps, add=True)
 
 
-def _attend(model: Model, tokens: int, layer: int) -> list[Call]:
+def _attend(model: Model, tokens: int, layer: int, alike: bool) -> list[Call]:
     b, a, config = f"blk.{layer}.", model.scratch, model.config
     gains = model.weights.vectors[b + "qk_norm"] if config.qk_norm else None
-    calls = _project(model, tokens, b + "qkv", a.x, a.qkv, norm=b + "attn_norm" if config.pre_norm else "")
+    fused = fused_qkv(model, layer)
+    past, variant = (lanes_of(model.shared.caps, fused), apart(fused)) if fused else (0, None)
+    norm = b + "attn_norm" if config.pre_norm else ""
+    calls = _project(model, tokens, b + "qkv", a.x, a.qkv, norm=norm, variant=variant)
     heads, rope, cache = model.heads[layer], model.ropes[layer], model.caches[layer]
-    calls += attention_few(model.shared, tokens, heads, a.qkv, rope, cache, a.attended, gains, model.reach)
-    parts = parts_for(model.shared, 1, heads, model.reach)
-    return calls + _join(model, tokens, b + "attn_output", a.attended, b + "post_attention_norm", parts)
+    parts = few_parts(heads, model.reach, tokens, alike)
+    calls += attention_few(model.shared, tokens, heads, a.qkv, rope, cache, a.attended, gains, parts, past)
+    left = few_left(heads, parts, past)
+    return calls + _join(model, tokens, b + "attn_output", a.attended, b + "post_attention_norm", left)
 
 
 def _feed_forward(model: Model, tokens: int, layer: int) -> list[Call]:

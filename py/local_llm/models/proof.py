@@ -14,7 +14,8 @@ import numpy as np
 from local_llm.gpu.kernel import Call, Kernel
 from local_llm.gpu.memory import Buffer, Memory
 from local_llm.gpu.plan import Compiler
-from local_llm.models.expected import CASES, Bench, Case
+from local_llm.models import expected, expected_attention
+from local_llm.models.expected import Bench, Case
 from local_llm.models.model import Model
 from local_llm.ops.attention import REACHES
 from local_llm.ops.sampling import allocate_sampler, sample
@@ -22,6 +23,19 @@ from local_llm.ops.shared import Shared
 from local_llm.ops.weight import Part, Weight
 
 CHOICE = "argmax"
+CASES: dict[str, Callable[[Bench, str, Call], Case]] = {
+    "matvec": expected.matvec,
+    "matvec_glu": expected.matvec_glu,
+    "matmul": expected.matmul,
+    "matmul_large": expected.matmul,
+    "matmul_int8": expected.matmul,
+    "round_rows": expected.round_rows,
+    "attention_step": expected_attention.attention_step,
+    "qkv_attention": expected_attention.qkv_attention,
+    "attention": expected_attention.attention,
+    "attention_decode": expected_attention.attention,
+    "qk_norm": expected_attention.qk_norm,
+}
 
 
 def case_names(model: Model, counts: Sequence[int]) -> list[str]:
@@ -74,7 +88,7 @@ def case_name(call: Call) -> str:
     kernel: Kernel = call.kernel
     words = [kernel.name, *(name for _, name in kernel.includes)]
     words.append(",".join(f"{key}={int(value)}" for key, value in kernel.constants))
-    if kernel.name == "attention_step":
+    if kernel.name in ("attention_step", "qkv_attention"):
         words.append(f"parts={call.grid[1]}")
     return " ".join(words)
 

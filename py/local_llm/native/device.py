@@ -29,6 +29,7 @@ _WANTED_LIMITS = {
     "max-compute-workgroup-storage-size",
     "max-compute-invocations-per-workgroup",
     "max-compute-workgroup-size-x",
+    "max-storage-buffers-per-shader-stage",
 }
 
 
@@ -101,6 +102,7 @@ class NativeDevice:
             max_workgroups=limits["max-compute-workgroups-per-dimension"],
             workgroup_bytes=limits["max-compute-workgroup-storage-size"],
             max_invocations=limits["max-compute-invocations-per-workgroup"],
+            storage_buffers=limits["max-storage-buffers-per-shader-stage"],
             driver=str(info["description"]),
         )
         self._open_scopes()

@@ -15,6 +15,7 @@ from local_llm.ops.shared import Shared
 _PARTS = ((128, 1, 256), (512, 2, 256), (1024, 4, 256), (4096, 8, 256), (1 << 32, 16, 256))
 MOST_PARTS = 16
 MOST_TOKENS = 8  # of attention_few
+ENOUGH_WORKGROUPS = 128  # of attention_few, for a GPU
 REACHES = tuple(reach for reach, _, _ in _PARTS[:-1])  # where it pays to split anew
 _ROPE_LANES = 64
 _NORMS = {"": 0, "head": 1, "whole": 2}
@@ -80,7 +81,7 @@ def allocate_cache(heads: Heads, memory: Memory) -> Cache:
     return Cache(memory.create(key_bytes(heads), "kv cache"), memory.create(value_bytes(heads), "kv cache"))
 
 
-def _kept(heads: Heads, by: str) -> dict[str, str]:
+def kept_as(heads: Heads, by: str) -> dict[str, str]:
     """How a kernel that takes keys and values by "pairs", "fours" or "eights" finds them."""
     return {f"f16_{by}": f"q8_{by}"} if heads.bits == 8 else {}
 
@@ -92,7 +93,7 @@ def rope_kv(s: Shared, tokens: int, heads: Heads, qkv: Buffer, rope: Buffer, cac
     """
     kernel = Kernel.of(
         "rope_kv",
-        _kept(heads, "pairs"),
+        kept_as(heads, "pairs"),
         HEADS=heads.heads,
         KV_HEADS=heads.kv_heads,
         WIDTH=heads.width,
@@ -137,7 +138,7 @@ def rope_attention(
     parts, lanes = split(heads, reach)
     kernel = Kernel.of(
         "attention_step",
-        _kept(heads, "eights"),
+        kept_as(heads, "eights"),
         LANES=lanes,
         WIDTH=heads.width,
         ROPE=heads.rope_width,
@@ -146,7 +147,7 @@ def rope_attention(
         NORM=_NORMS[heads.norm] if gains else 0,
     )
     buffers = (qkv, rope, gains or s.dummy, cache.k, cache.v, y, s.step)
-    return [Call(kernel, buffers, (heads.heads, parts, 1), _numbers(heads))]
+    return [Call(kernel, buffers, (heads.heads, parts, 1), numbers(heads))]
 
 
 def few_tokens(caps: Caps, heads: Heads) -> int:
@@ -158,17 +159,51 @@ def few_tokens(caps: Caps, heads: Heads) -> int:
     )
 
 
+def attend_floats(heads: Heads, lanes: int, own_pool: int = 0) -> int:
+    """Numbers in the workgroup memory of lib/attend.wgsl."""
+    columns = heads.width // 8
+    slices = lanes // columns
+    chunk = min(8, max(1, 256 // slices)) * slices
+    pool = max(2 * lanes, own_pool, chunk * (columns + 1), 8 * columns * (slices + 1))
+    return pool + max(lanes, chunk) + slices + 1 + heads.width
+
+
+def made_bytes(heads: Heads, tokens: int) -> int:
+    """Workgroup memory for keys and values of a step's tokens."""
+    columns, rows = heads.width // 8, 2 * tokens
+    return rows * (8 * columns + 4 * _peak_pairs(heads)) if heads.bits == 8 else rows * 16 * columns
+
+
 def _few_bytes(heads: Heads, tokens: int) -> int:
-    """Workgroup memory of attention_few, as WebGPU counts it."""
-    columns, rows, lanes = heads.width // 8, 2 * tokens, split(heads, 0)[1]
-    made = rows * (8 * columns + 4 * _peak_pairs(heads)) if heads.bits == 8 else rows * 16 * columns
-    return made + 32 * columns + 40 * lanes + 16  # query; pool, partial_sum and weights; top: lib/attend.wgsl
+    """Workgroup memory of attention_few, as WebGPU counts it: each variable may begin at a multiple of 16."""
+    norms = 128  # lib/head_norms.wgsl
+    return made_bytes(heads, tokens) + 4 * attend_floats(heads, split(heads, 0)[1]) + norms + 16 * 6
 
 
-def parts_for(s: Shared, tokens: int, heads: Heads, reach: int = 0) -> Parts | None:
-    """The parts in which `rope_attention` leaves its result for `matvec` to join; None where it joins them itself."""
+def parts_for(s: Shared, tokens: int, heads: Heads, reach: int = 0, past: bool = False) -> Parts | None:
+    """The parts in which `rope_attention` leaves its result for `matvec` to join; None where it joins them itself.
+
+    past: those of qkv_attention.
+    """
     count = split(heads, reach)[0] if _in_one_launch(s, tokens, heads) else 1
-    return Parts(count, heads.width) if count > 1 else None
+    return _left(heads, count, past)
+
+
+def few_parts(heads: Heads, reach: int, tokens: int, alike: bool) -> int:
+    """Parts for attention_few. alike: those of a step of one token, for its numbers; else no more than fill a GPU."""
+    most = split(heads, reach)[0]
+    return most if alike else min(most, -(-ENOUGH_WORKGROUPS // (heads.heads * tokens)))
+
+
+def few_left(heads: Heads, parts: int, past: int) -> Parts | None:
+    """As `parts_for`, of attention_few."""
+    return _left(heads, parts, past > 0)
+
+
+def _left(heads: Heads, parts: int, past: bool) -> Parts | None:
+    if past:
+        return Parts(parts, heads.width, heads.heads // heads.kv_heads, heads.heads)
+    return Parts(parts, heads.width) if parts > 1 else None
 
 
 def _in_one_launch(s: Shared, tokens: int, heads: Heads) -> bool:
@@ -187,10 +222,10 @@ def split(heads: Heads, reach: int) -> tuple[int, int]:
     return next((parts, lanes) for most, parts, lanes in _PARTS if seen <= most)
 
 
-def _numbers(heads: Heads) -> bytes:
-    """`struct Params` of the attention kernels."""
-    numbers = (heads.context, heads.window, float(heads.scale), float(heads.softcap), heads.heads, heads.kv_heads)
-    return pack(*numbers, float(heads.eps))
+def numbers(heads: Heads, *more: int | float) -> bytes:
+    """`struct Params` of the attention kernels, and what one has more."""
+    scale, softcap, eps = float(heads.scale), float(heads.softcap), float(heads.eps)
+    return pack(heads.context, heads.window, scale, softcap, heads.heads, heads.kv_heads, *(more or (eps,)))
 
 
 def attention(s: Shared, tokens: int, heads: Heads, qkv: Buffer, cache: Cache, y: Buffer) -> list[Call]:
@@ -202,12 +237,12 @@ def attention(s: Shared, tokens: int, heads: Heads, qkv: Buffer, cache: Cache, y
     lanes = heads.width // 4 if s.caps.software else 256 if tokens == 1 else 128
     if tokens > 1:
         constants = {"LANES": lanes, "WIDTH": heads.width, "RING": heads.ring, "CAUSAL": heads.causal}
-        chosen = Kernel.of("attention", _kept(heads, "fours"), **constants)
+        chosen = Kernel.of("attention", kept_as(heads, "fours"), **constants)
         grid = (-(-tokens // 4), heads.heads, 1)
     else:
-        chosen = Kernel.of("attention_decode", _kept(heads, "fours"), LANES=lanes, WIDTH=heads.width, RING=heads.ring)
+        chosen = Kernel.of("attention_decode", kept_as(heads, "fours"), LANES=lanes, WIDTH=heads.width, RING=heads.ring)
         grid = (heads.heads, 1, 1)
-    return [Call(chosen, (qkv, cache.k, cache.v, y, s.step), grid, _numbers(heads))]
+    return [Call(chosen, (qkv, cache.k, cache.v, y, s.step), grid, numbers(heads))]
 
 
 def attention_few(
@@ -219,16 +254,18 @@ def attention_few(
     cache: Cache,
     y: Buffer,
     gains: Buffer | None = None,
-    reach: int = 0,
+    parts: int = 1,
+    past: int = 0,
 ) -> list[Call]:
     """`rope_attention` for `tokens` tokens, at most MOST_TOKENS, in one launch; 8 divides a head's width.
 
-    y is f32 [tokens, H E], or, where `parts_for` one token says parts, [tokens, H parts (E + 4)].
+    y is f32 [tokens, H E], or what `matvec_few` joins where `few_left` says parts. parts: of few_parts. past: the lanes
+    of a qkv_attention whose numbers they are: each token's own position is left to what joins them.
     """
-    parts, lanes = split(heads, reach)
+    lanes = past or split(heads, 0)[1]
     kernel = Kernel.of(
         "attention_few",
-        _kept(heads, "eights"),
+        kept_as(heads, "eights"),
         LANES=lanes,
         WIDTH=heads.width,
         ROPE=heads.rope_width,
@@ -236,6 +273,7 @@ def attention_few(
         RING=heads.ring,
         NORM=_NORMS[heads.norm] if gains else 0,
         TOKENS=tokens,
+        PAST=past > 0,
     )
     buffers = (qkv, rope, gains or s.dummy, cache.k, cache.v, y, s.step)
-    return [Call(kernel, buffers, (heads.heads, parts, tokens), _numbers(heads))]
+    return [Call(kernel, buffers, (heads.heads, parts, tokens), numbers(heads))]

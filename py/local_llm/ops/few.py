@@ -16,12 +16,11 @@ from local_llm.ops.weight import Weight
 SMALL = 4 << 20  # bytes of a matrix that a GPU's cache gives several workgroups
 
 
-def tokens_each(s: Shared, weight: Weight, tokens: int, most: int | None = None, pairs: bool = False) -> int:
+def tokens_each(s: Shared, weight: Weight, variant: Variant, tokens: int, most: int | None = None) -> int:
     """How many of the step's tokens one workgroup takes: those of a large matrix read a weight once for several.
 
-    most: so many where they fit. pairs: as of matvec_variant.
+    most: so many where they fit.
     """
-    variant = matvec_variant(s, weight, pairs)
     nbytes = sum(part.quants.nbytes + part.scales.nbytes for part in weight.parts)
     most = most or (1 if nbytes <= SMALL else min(tokens, 2 if variant.int8 else 4))
     while most > 1 and not _fits(s.caps, variant, most):
@@ -55,16 +54,19 @@ def matvec_few(
     bias_offset: int = 0,
     parts: Parts | None = None,
     each: int | None = None,
+    variant: Variant | None = None,
 ) -> list[Call]:
     """y[t, row_offset:] (+)= W norm(x[t]) (+ bias) as `matvec` for t < step.count; x [tokens, K], y [tokens, y_stride].
 
-    parts: of `parts_for`, where x is what `attention_few` leaves. each: as `most` of tokens_each.
+    parts: of `parts_for`, where x is what `attention_few` leaves. each: as `most` of tokens_each. variant: whose
+    numbers they are (None: of the one that `matvec` takes).
     """
-    variant, each = matvec_variant(s, weight), tokens_each(s, weight, tokens, each)
-    joined = {"PARTS": parts.count, "VECTORS": parts.width // 4} if parts else {}
+    variant = variant or matvec_variant(s, weight)
+    each = tokens_each(s, weight, variant, tokens, each)
+    joined, includes = (parts.constants, parts.includes) if parts else ({}, {})
     kernel = Kernel.of(
         "matvec_few",
-        variant.includes(weight.format, "team_few") | ({"input": "parted_input"} if joined else {}),
+        variant.includes(weight.format, "team_few") | includes,
         NORM=norm is not None,
         BIAS=bias is not None,
         ADD=add,
@@ -96,7 +98,8 @@ def matvec_few_glu(
 ) -> list[Call]:
     """y[t] = act(W[:F] norm(x[t])) ⊙ (W[F:] norm(x[t])) as `matvec_glu`; y [tokens, F], W [2F, K] in one part."""
     (part,) = weight.parts
-    variant, each = matvec_variant(s, weight, True), tokens_each(s, weight, tokens, each, True)
+    variant = matvec_variant(s, weight, pairs=True)
+    each = tokens_each(s, weight, variant, tokens, each)
     constants = {"NORM": norm is not None, "GELU": is_gelu(activation), "TOKENS": each, **variant.constants}
     kernel = Kernel.of("matvec_few_glu", variant.includes(weight.format, "team_few"), **constants)
     rows = weight.rows // 2

@@ -16,10 +16,27 @@ ACTIVATIONS = ("silu", "gelu")
 
 @dataclass(frozen=True)
 class Parts:
-    """How attention left heads of `width`: as sums over `count` parts of the positions, f32 [H count (width + 4)]."""
+    """How attention left heads of `width`: as sums over `count` parts of the positions, f32 [H count (width + 4)].
+
+    sharers: H / K where the newest position is not among them but apart, as lib/newest_input.wgsl says; else 0.
+    heads: H, told with sharers.
+    """
 
     count: int
     width: int
+    sharers: int = 0
+    heads: int = 0
+
+    @property
+    def constants(self) -> dict[str, int]:
+        """Of what joins them."""
+        newest = {"SHARERS": self.sharers, "ALL": self.heads * self.width // 4} if self.sharers else {}
+        return {"PARTS": self.count, "VECTORS": self.width // 4, **newest}
+
+    @property
+    def includes(self) -> dict[str, str]:
+        """What joins them."""
+        return {"input": "newest_input" if self.sharers else "parted_input"}
 
 
 def is_gelu(activation: str) -> bool:
@@ -48,10 +65,10 @@ def matvec(
     bias: f32, that of row n at bias_offset + n. parts: of `parts_for`, where x is what `rope_attention` leaves.
     """
     variant = matvec_variant(s, weight)
-    joined = {"PARTS": parts.count, "VECTORS": parts.width // 4} if parts else {}
+    joined, includes = (parts.constants, parts.includes) if parts else ({}, {})
     kernel = Kernel.of(
         "matvec" + variant.suffix,
-        variant.includes(weight.format, "team_rows") | ({"input": "parted_input"} if joined else {}),
+        variant.includes(weight.format, "team_rows") | includes,
         NORM=norm is not None,
         BIAS=bias is not None,
         ADD=add,

@@ -156,7 +156,7 @@ def best_of(s: Shared, b: Candidates, *, noise: bool, cut: bool, few: bool = Fal
         calls.append(Call(kernel, (b.logits, b.sampling, b.cut), (rows, 1, 1), pack(b.vocab)))
     span = max(_LEAST_SPAN, -(-b.vocab // _MOST_PARTS))
     parts = -(-b.vocab // span)
-    argmax = Kernel.of("argmax", NOISE=noise, CUT=cut, FEW=few)
+    argmax = Kernel.of("argmax", LANES=64 if s.caps.software else 256, NOISE=noise, CUT=cut, FEW=few)
     params = pack(b.vocab, span, -(-b.vocab // 4) * 4)
     calls.append(Call(argmax, (b.logits, b.sampling, b.cut, s.step, b.best), (parts, rows, 1), params))
     return calls, parts
