@@ -26,6 +26,7 @@ from local_llm.gpu.memory import Memory
 from local_llm.gpu.ports import Device, Host
 from local_llm.gpu.reopening import reopen
 from local_llm.loaded import Loaded, Loading, Origin, build
+from local_llm.mailbox import Mailbox
 from local_llm.reply import Chunk, Reply, reply_of, told
 from local_llm.sliding import Prompt
 from local_llm.state import State
@@ -274,11 +275,11 @@ class LocalLLM:
 
     async def _stream(self, loaded: Loaded, prompt: Prompt, options: Options) -> Stream:
         """Chunks from a task of their own, so that a reader who stops reading blocks nobody."""
-        queue: asyncio.Queue[Chunk | BaseException] = asyncio.Queue()
-        task = asyncio.ensure_future(self._generate(loaded, prompt, options, queue))
+        mailbox: Mailbox[Chunk | BaseException] = Mailbox()
+        task = asyncio.ensure_future(self._generate(loaded, prompt, options, mailbox.put))
         try:
             while True:
-                item = await queue.get()
+                item = await mailbox.take()
                 if isinstance(item, BaseException):
                     raise item
                 yield item
@@ -293,7 +294,7 @@ class LocalLLM:
                     task.cancel()
 
     async def _generate(
-        self, loaded: Loaded, prompt: Prompt, options: Options, queue: asyncio.Queue[Chunk | BaseException]
+        self, loaded: Loaded, prompt: Prompt, options: Options, put: Callable[[Chunk | BaseException], None]
     ) -> None:
         try:
             async with self._turn:
@@ -302,14 +303,14 @@ class LocalLLM:
                 self.state.generating, self._interrupted = True, False
                 loaded.engine.begin()
                 try:
-                    await self._run(loaded, prompt, options, queue.put_nowait)
+                    await self._run(loaded, prompt, options, put)
                 finally:
                     self.state.generating = False
                     self._generation = None
         except Exception as error:
             if self.state.error != inspection.message(error):  # what ended the service was told there
                 self._tell(error)
-            queue.put_nowait(error)
+            put(error)
 
     async def _run(self, loaded: Loaded, prompt: Prompt, options: Options, put: Callable[[Chunk], None]) -> None:
         asked = len(prompt.ids)

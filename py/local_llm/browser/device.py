@@ -5,15 +5,19 @@ Handles are JavaScript objects. JSON text, small bytes and handles cross, nothin
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+import weakref
 from collections.abc import Awaitable, Mapping, Sequence
+from functools import partial
+from itertools import count
 from typing import Any
 
 import js
-from pyodide.ffi import JsException, to_js
+from pyodide.ffi import JsException, create_proxy, to_js
 
-from local_llm.browser.bridge import load_bridge, typed_errors
+from local_llm.browser.bridge import load_bridge, typed, typed_errors
 from local_llm.browser.remedies import NO_NAVIGATOR_GPU, blocklisted, insecure, no_adapter, no_webgpu
 from local_llm.errors import DeviceLost, WebGPUUnavailable
 from local_llm.gpu.ports import Caps, Dispatch, Handle
@@ -98,6 +102,10 @@ class BrowserDevice:
         self._bridge = bridge
         self._gpu = gpu
         self._closed = False
+        self._tickets = count()
+        self._reading: dict[int, asyncio.Future[Any]] = {}  # by ticket
+        self._hear = create_proxy(partial(_heard, self._reading))
+        weakref.finalize(self, _let_go, self._hear, self._reading)
         self._pipelines: dict[
             tuple[str, str, str], Handle
         ] = {}  # a second model with the same kernels compiles nothing
@@ -135,11 +143,17 @@ class BrowserDevice:
 
     def read(self, buffer: Handle, nbytes: int, offset: int = 0) -> Awaitable[bytes]:
         self._check_open()
-        return self._bytes(self._bridge.read(self._gpu, buffer, offset, nbytes))
+        ticket = next(self._tickets)
+        self._bridge.readFor(self._hear, ticket, self._gpu, buffer, offset, nbytes)
+        # One that Pyodide's loop makes itself (create_future) costs a turn more.
+        found = self._reading[ticket] = asyncio.Future(loop=asyncio.get_running_loop())
+        return self._bytes(found)
 
-    async def _bytes(self, started: Awaitable[Any]) -> bytes:
-        with typed_errors("The GPU"):
-            return (await started).to_bytes()
+    async def _bytes(self, found: asyncio.Future[Any]) -> bytes:
+        result = await found
+        if isinstance(result, JsException):
+            raise typed(result, "The GPU")
+        return result.to_bytes()
 
     async def create_pipeline(
         self, code: str, entry: str, bindings: Sequence[str], constants: Mapping[str, float]
@@ -198,3 +212,16 @@ class BrowserDevice:
     def _check_open(self) -> None:
         if self._closed:
             raise DeviceLost("The GPU device was closed.")
+
+
+def _heard(reading: dict[int, asyncio.Future[Any]], ticket: int, found: Any) -> None:
+    """The bridge tells what a read found: bytes, or an error."""
+    waiting = reading.pop(ticket)
+    if not waiting.done():  # nobody's any more where it was cancelled
+        waiting.set_result(found)
+
+
+def _let_go(hear: Any, reading: Mapping[int, Any]) -> None:
+    """The device is gone; reads that are under way, and that nobody waits for, are still told of."""
+    if not reading:
+        hear.destroy()

@@ -11,6 +11,7 @@ import re
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -158,8 +159,8 @@ class Stream:
             chunk = await anext(self._chunks, None)
             if chunk is None:
                 return _value(None, None)
-            fields = {name: value for name, value in asdict(chunk).items() if name != "reply"}
-            return _value(fields | (asdict(chunk.reply) if chunk.reply else {}), None)  # the last one tells it all
+            told = {"delta": chunk.delta, "text": chunk.text, "token_count": chunk.token_count, "done": chunk.done}
+            return _value(told | (asdict(chunk.reply) if chunk.reply else {}), None)  # the last one tells it all
         except asyncio.CancelledError:
             return _value(None, None)
         except Exception as error:
@@ -189,13 +190,20 @@ def renamed(options: Mapping[str, Any] | None, table: Mapping[str, str]) -> dict
 
 def camel(value: Any) -> Any:
     """Names in dicts and dataclasses as JavaScript writes them; other values as they are."""
+    if value is None or isinstance(value, (str, int, float)):
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     if isinstance(value, Mapping):
-        return {re.sub(r"_([a-z0-9])", lambda m: m[1].upper(), str(key)): camel(item) for key, item in value.items()}
+        return {_camel_name(str(key)): camel(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [camel(item) for item in value]
     return value
+
+
+@lru_cache(1024)
+def _camel_name(name: str) -> str:
+    return re.sub(r"_([a-z0-9])", lambda m: m[1].upper(), name)
 
 
 def snake(entry: Any) -> Any:

@@ -108,10 +108,10 @@ class Decoding:
         before = self._clock()
         data = await batch.data
         had = self._timing.last
-        rows = answers_of(data) if batch.drafted else [[token] for token in struct.unpack(f"<{len(data) // 4}I", data)]
-        ids = [token for row in rows for token in row]
-        self._timing.saw(len(ids), sum(map(bool, rows)))
-        if had is not None and batch.steady and rows[-1]:  # from arrivals of whole batches
+        rows = answers_of(data) if batch.drafted else []
+        ids = [token for row in rows for token in row] if rows else [*struct.unpack(f"<{len(data) // 4}I", data)]
+        self._timing.saw(len(ids), sum(map(bool, rows)) if rows else batch.steps)
+        if had is not None and batch.steady and (not rows or rows[-1]):  # from arrivals of whole batches
             self._measured(batch, max((self._clock() - max(had, before - BATCH_SECONDS)) / batch.steps, 1e-5))
         self._ids += ids
         self._look_ahead(ids)

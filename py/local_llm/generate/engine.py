@@ -183,16 +183,13 @@ class Engine:
 
     def _accept(self, request: Request, outcome: Outcome, ids: list[int], goal: int) -> tuple[list[int], bool]:
         """The ids to report, and whether the generation is over."""
-        fresh: list[int] = []
-        for token in ids:
-            if token in request.stop_ids:
-                outcome.finish_reason = "stop"
-                break
-            fresh.append(token)
-            outcome.token_ids.append(token)
-            if len(outcome.token_ids) >= goal:
-                outcome.finish_reason = "length" if goal == request.max_tokens else "context"
-                break
+        fresh = ids[: goal - len(outcome.token_ids)]
+        if not request.stop_ids.isdisjoint(fresh):
+            fresh = fresh[: next(place for place, token in enumerate(fresh) if token in request.stop_ids)]
+            outcome.finish_reason = "stop"
+        outcome.token_ids += fresh
+        if not outcome.finish_reason and len(outcome.token_ids) >= goal:
+            outcome.finish_reason = "length" if goal == request.max_tokens else "context"
         if not outcome.finish_reason and self._stop:
             outcome.finish_reason = "interrupted"
         return fresh, bool(outcome.finish_reason)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from local_llm.gpu.ports import Tokenizer
 from local_llm.text.control import ControlTokens
 from local_llm.text.vocabulary import Vocabulary
+
+_KEPT = 4096  # tokens whose bytes are at hand
 
 
 class TextCodec:
@@ -16,6 +19,7 @@ class TextCodec:
         self.vocabulary = vocabulary
         self._tokenizer = tokenizer
         self.control = ControlTokens(vocabulary.control)
+        self._token_bytes = lru_cache(_KEPT)(vocabulary.token_bytes)  # a text has few tokens that come often
 
     def encode(self, text: str, *, special: bool, mark: str = "") -> list[int]:
         """Ids of text. special: the control tokens in it count as such; else they are ordinary text.
@@ -63,7 +67,7 @@ class TextCodec:
 
     def token_bytes(self, token: int) -> bytes:
         """What a generated token adds to the answer, as UTF-8 bytes, perhaps half a character; control tokens: b""."""
-        return self.vocabulary.token_bytes(token)
+        return self._token_bytes(token)
 
     def decode(self, ids: Iterable[int], *, special: bool = False) -> str:
         """The text of ids. special: with control tokens."""
