@@ -237,6 +237,7 @@ async def test_the_answer_ends_where_the_cache_is_full(rig):
         (range(65), ContextOverflow, "65 tokens; the cache holds 64"),
         ([500], InvalidRequest, "500 is outside"),
         ([-1], InvalidRequest, "-1 is outside"),
+        ([*range(20), 1 << 40, 500], InvalidRequest, f"{1 << 40} is outside the vocabulary of 500"),
     ],
 )
 async def test_prompts_that_cannot_be_computed_are_refused(rig, prompt, error, says):
