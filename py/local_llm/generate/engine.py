@@ -231,15 +231,18 @@ class Engine:
             count = min(self._model.max_chunk, tokens - start)
             if self.short is not None and self.short.takes(count):
                 count = min(count, self.short.tokens)
-            last = start + count == tokens
+            left = tokens - start - count
             self._write_step(ids[4 * start : 4 * (start + count)], start, request.seed)
             self._reach = max(self._reach, start + count)
             pieces = self._prefill_plan(count, start + count)
-            if not await self._run_chunk(count, pieces, request.sampling if last else None):
+            if not await self._run_chunk(count, pieces, None if left else request.sampling):
                 break
             start += count
             self._held = ids[: 4 * start]
-            ended = None if last else self._device.idle()
+            # So that two are queued at most, and to see what it took, of which few tokens tell too little: the last
+            # two chunks of such are queued at once, and behind them what reads the first token.
+            awaited = left > count or (left and count >= LEAST_TIMED)
+            ended = self._device.idle() if awaited else None
             if before is not None:
                 await before[0]
                 self._chunk_ended(before[1])
