@@ -1,6 +1,7 @@
 """Ids as the GPU takes them: what is refused, what is the same from the start."""
 
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from local_llm.generate.ids import common_prefix, pack_ids, packed_prompt
 
 
 def test_ids_are_u32_little_endian():
-    assert packed_prompt((1, 258, np.int64(7), True), 300, 4) == struct.pack("<4I", 1, 258, 7, 1)
+    ids: list[Any] = [1, 258, np.int64(7), True]
+    assert packed_prompt(ids, 300, 4) == struct.pack("<4I", 1, 258, 7, 1)
 
 
 @pytest.mark.parametrize("wrong", [-1, 300, 1 << 32, -(1 << 70)])
