@@ -30,7 +30,7 @@ def chat_prompt(loaded: Loaded, messages: Any, asked: Mapping[str, Any], options
 
 def text_prompt(loaded: Loaded, prompt: str | Sequence[int], options: Options) -> Prompt:
     """The prompt of a text or of ids. Raises InvalidRequest."""
-    ids = loaded.dialogue.completion_ids(prompt) if isinstance(prompt, str) else [int(token) for token in prompt]
+    ids = loaded.dialogue.completion_ids(prompt) if isinstance(prompt, str) else list(map(int, prompt))
     if options.when_full == "stop":
         return Fixed(ids)
     bos = loaded.dialogue.codec.vocabulary.bos

@@ -37,7 +37,7 @@ def short_of(service) -> ShortSteps:
 async def turn(service, new):
     """A second prompt behind a first one, and how many short steps it took."""
     engine = service._require().engine
-    engine._held = []
+    engine._held = b""
     await service.complete(FIRST, max_tokens=1, ignore_eos=True)
     short = short_of(service)
     steps, step = [], short.step

@@ -33,7 +33,7 @@ def tiny(gpu_llm, tmp_path):
 
 async def reply_of(service, ids, speculative, **options):
     """From an empty cache."""
-    service._require().engine._held = []
+    service._require().engine._held = b""
     return await service.complete(ids, speculative=speculative, **{"ignore_eos": True, **options})
 
 
@@ -114,7 +114,7 @@ async def test_what_the_cache_holds_afterwards_is_the_text(tiny):
 
 async def test_interrupting_and_closing(tiny):
     plain = await reply_of(tiny, PATTERN, "off", max_tokens=60)
-    tiny._require().engine._held = []
+    tiny._require().engine._held = b""
     stream = await tiny.complete(PATTERN, max_tokens=60, ignore_eos=True, speculative="always", stream=True)
     ids = []
     async with aclosing(stream) as chunks:

@@ -160,6 +160,23 @@ async def test_on_a_slow_adapter_at_most_two_pieces_are_queued(rig):
     assert most == 2
 
 
+@pytest.mark.parametrize(("tokens", "waits"), [(16, 0), (30, 0), (45, 1), (64, 2)])
+async def test_the_last_two_chunks_of_few_tokens_are_queued_at_once_and_what_reads_the_first_id(tokens, waits):
+    rig = make_rig(Heads(1, 1, 8, 8, CONTEXT, True, 1.0), software=False)
+    await rig.engine.prepare()
+    calls = []
+
+    def noted(name, plain):
+        setattr(rig.device, name, lambda *given: (calls.append(name), plain(*given))[1])
+
+    for name in ("submit", "idle", "read"):
+        noted(name, getattr(rig.device, name))
+    ids, _ = await rig.run(range(100, 100 + tokens), max_tokens=1)
+    assert ids == [100 + tokens]
+    assert calls.count("idle") == waits
+    assert calls[-2:] == ["submit", "read"]
+
+
 async def test_the_common_prefix_is_not_computed_again(rig):
     await rig.engine.prepare()
     ids, _ = await rig.run([1, 2, 3], max_tokens=3)
@@ -237,6 +254,7 @@ async def test_the_answer_ends_where_the_cache_is_full(rig):
         (range(65), ContextOverflow, "65 tokens; the cache holds 64"),
         ([500], InvalidRequest, "500 is outside"),
         ([-1], InvalidRequest, "-1 is outside"),
+        ([*range(20), 1 << 40, 500], InvalidRequest, f"{1 << 40} is outside the vocabulary of 500"),
     ],
 )
 async def test_prompts_that_cannot_be_computed_are_refused(rig, prompt, error, says):

@@ -28,6 +28,13 @@ def test_what_is_expected_follows_the_text():
     assert 1 <= foresight.expected < 1.01
 
 
+def test_a_first_token_does_not_wait_for_the_prompt_to_be_looked_through():
+    foresight = Foresight([1, 2, 3, 1, 2], 3)
+    assert (foresight.expected, "_places" in vars(foresight)) == (1.0, False)
+    foresight.saw([3])
+    assert "_places" in vars(foresight)
+
+
 def test_a_long_prompt_is_looked_through_at_its_end():
     ids = [*range(40000), 1, 2]
     assert Foresight(ids, 3)._draft() == []

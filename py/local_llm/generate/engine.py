@@ -15,9 +15,9 @@ from functools import partial
 
 import numpy as np
 
-from local_llm.errors import ContextOverflow, InvalidRequest
 from local_llm.generate.decoding import RING, Decoding, Drafts, Pace
 from local_llm.generate.embedding import embed_ids
+from local_llm.generate.ids import common_prefix, pack_ids, packed_prompt
 from local_llm.generate.short_steps import short_steps_of
 from local_llm.generate.speculation import speculation_of
 from local_llm.generate.stats import Timing
@@ -97,7 +97,7 @@ class Engine:
         self._plans: dict[object, list[Handle]] = {}
         self._steps: dict[tuple[int, int], list[Dispatch]] = {}
         self._counts = sorted({min(count, model.max_chunk) for count in (*COUNTS, model.max_chunk)})
-        self._held: list[int] = []  # ids whose keys and values the cache holds, from position 0
+        self._held = b""  # ids, packed, whose keys and values the cache holds, from position 0
         self._reach = 0  # positions below it may have been written since position 0 was, queued steps included
         self._software = model.shared.caps.software
         self._pieces = SLOW_PIECES if self._software else FIRST_PIECES  # submits that a prefill chunk is cut into
@@ -137,13 +137,13 @@ class Engine:
 
     async def generate(self, request: Request, outcome: Outcome) -> AsyncGenerator[list[int]]:
         """Yield ids as they come, in order. Closing the generator stops the GPU work."""
-        self._check(request.prompt)
-        self._begin(request)
+        packed = self._packed(request.prompt)
+        self._begin(request, packed)
         if request.answered:
-            await self._prefill(request)
+            await self._prefill(request, packed)
         else:
             outcome.timing.start()
-            outcome.cached_tokens = await self._prefill(request)
+            outcome.cached_tokens = await self._prefill(request, packed)
         if self._stop:
             outcome.finish_reason = "interrupted"
             return
@@ -164,7 +164,7 @@ class Engine:
                 if ended:
                     return
         finally:
-            self._held = [*request.prompt, *outcome.token_ids[request.answered : -1]]
+            self._held = packed + pack_ids(outcome.token_ids[request.answered : -1])
             outcome.finish_reason = outcome.finish_reason or "interrupted"
             await decoding.drop()
             if self._foresees and self.short is not None:
@@ -194,13 +194,13 @@ class Engine:
             outcome.finish_reason = "interrupted"
         return fresh, bool(outcome.finish_reason)
 
-    def _begin(self, request: Request) -> None:
+    def _begin(self, request: Request, ids: bytes) -> None:
         self._device.write(self._sampler.sampling.handle, pack_sampling(request.sampling))
         if request.sampling.penalises:
             counts = np.zeros(self._model.config.vocab, "<u4")
-            asked = len(request.prompt) - request.answered
-            counts[list(request.prompt[:asked])] = SEEN_IN_PROMPT
-            np.add.at(counts, list(request.prompt[asked:]), 1)
+            asked, answered = np.split(np.frombuffer(ids, "<u4"), [len(request.prompt) - request.answered])
+            counts[asked] = SEEN_IN_PROMPT
+            np.add.at(counts, answered, 1)
             self._device.write(self._sampler.counts.handle, counts.tobytes())
 
     def _decode_plan(self, sampling: SamplingParams, end: int) -> Handle:
@@ -211,42 +211,35 @@ class Engine:
             lambda: [self._step(1, reach) + self._compiler.bind(self._tail_calls(sampling, count=1))],
         )[0]
 
-    def _check(self, ids: Sequence[int]) -> None:
-        vocab, context = self._model.config.vocab, self._model.context
-        if not ids:
-            raise InvalidRequest("The prompt has no tokens.", remedy="Give at least one character.")
-        if len(ids) > context:
-            raise ContextOverflow(
-                f"The prompt has {len(ids)} tokens; the cache holds {context}.",
-                remedy="Shorten the conversation, or load the model with a larger context_size.",
-            )
-        wrong = next((token for token in ids if not 0 <= token < vocab), None)
-        if wrong is not None:
-            raise InvalidRequest(f"Token id {wrong} is outside the vocabulary of {vocab}.")
+    def _packed(self, ids: Sequence[int]) -> bytes:
+        return packed_prompt(ids, self._model.config.vocab, self._model.context)
 
-    async def _prefill(self, request: Request) -> int:
+    async def _prefill(self, request: Request, ids: bytes) -> int:
         """Compute the prompt's keys and values and choose the first token. Returns tokens found in the cache."""
-        ids = request.prompt
-        start = _common_prefix(self._held, ids[:-1])
+        tokens = len(request.prompt)
+        start = common_prefix(self._held, ids[:-4])
         if not self._holds_window_before(start):
             start = 0
         cached = start
-        self._held = self._held[:start]
+        self._held = ids[: 4 * start]
         self._reach = self._reach if start else 0
         before: tuple[Awaitable[None], Chunk] | None = None  # waited for while the next chunk is at work
-        while start < len(ids) and not self._stop:
-            count = min(self._model.max_chunk, len(ids) - start)
+        while start < tokens and not self._stop:
+            count = min(self._model.max_chunk, tokens - start)
             if self.short is not None and self.short.takes(count):
                 count = min(count, self.short.tokens)
-            last = start + count == len(ids)
-            self._write_step(ids[start : start + count], start, request.seed)
+            left = tokens - start - count
+            self._write_step(ids[4 * start : 4 * (start + count)], start, request.seed)
             self._reach = max(self._reach, start + count)
             pieces = self._prefill_plan(count, start + count)
-            if not await self._run_chunk(count, pieces, request.sampling if last else None):
+            if not await self._run_chunk(count, pieces, None if left else request.sampling):
                 break
-            self._held += ids[start : start + count]
             start += count
-            ended = None if last else self._device.idle()
+            self._held = ids[: 4 * start]
+            # So that two are queued at most, and to see what it took, of which few tokens tell too little: the last
+            # two chunks of such are queued at once, and behind them what reads the first token.
+            awaited = left > count or (left and count >= LEAST_TIMED)
+            ended = self._device.idle() if awaited else None
             if before is not None:
                 await before[0]
                 self._chunk_ended(before[1])
@@ -302,9 +295,9 @@ class Engine:
             wanted = seconds * self._model.max_chunk / chunk.tokens / SUBMIT_SECONDS
             self._pieces = min(MOST_PIECES, 1 << max(0, math.ceil(math.log2(max(wanted, 1e-3)))))
 
-    def _write_step(self, ids: Sequence[int], position: int, seed: int) -> None:
-        self._device.write(self._model.tokens.handle, struct.pack(f"<{len(ids)}I", *ids))
-        self._device.write(self._model.shared.step.handle, struct.pack("<4I", position, len(ids), 0, seed))
+    def _write_step(self, ids: bytes, position: int, seed: int) -> None:
+        self._device.write(self._model.tokens.handle, ids)
+        self._device.write(self._model.shared.step.handle, struct.pack("<4I", position, len(ids) // 4, 0, seed))
 
     def _recorded(self, key: object, parts: Callable[[], list[list[Dispatch]]]) -> list[Handle]:
         """Recordings that make one plan together."""
@@ -342,8 +335,8 @@ class Engine:
 
         chunk: tokens computed together; 1 takes the way of decoding.
         """
-        self._check(ids)
-        self._held = []
+        packed = self._packed(ids)
+        self._held = b""
         model, vocab = self._model, self._model.config.vocab
         rows = np.empty((len(ids), vocab), np.float32)
         memory = Memory(self._device)
@@ -356,7 +349,7 @@ class Engine:
                 calls = model.family.layers(model, len(part))
                 calls += model.family.head(model, model.scratch.x, len(part), out)
                 await compiler.prepare(calls)
-                self._write_step(part, start, 0)
+                self._write_step(packed[4 * start : 4 * (start + len(part))], start, 0)
                 self._device.submit(compiler.record(calls))
                 data = await self._device.read(out.handle, 4 * len(part) * vocab)
                 rows[start : start + len(part)] = np.frombuffer(data, np.float32).reshape(len(part), vocab)
@@ -366,7 +359,7 @@ class Engine:
 
     async def embed(self, texts: Sequence[Sequence[int]], pooling: str | None = None) -> np.ndarray:
         """float32 [N, D], one vector of length 1 for the ids of each text. Replaces the cache's content."""
-        self._held = []
+        self._held = b""
         memory = Memory(self._device)
         try:
             compiler = Compiler(self._device, memory)
@@ -380,13 +373,3 @@ def _cut(dispatches: list[Dispatch], pieces: int) -> list[list[Dispatch]]:
     """At most `pieces` parts of about equal length."""
     size = -(-len(dispatches) // pieces)
     return [dispatches[i : i + size] for i in range(0, len(dispatches), size)]
-
-
-def _common_prefix(held: Sequence[int], ids: tuple[int, ...]) -> int:
-    """How many ids are the same from the start, found by halves: Python compares whole runs fast, one by one slowly."""
-    low, high = 0, min(len(held), len(ids))
-    middle = high  # all of them, mostly
-    while low < high:
-        low, high = (middle, high) if tuple(held[low:middle]) == ids[low:middle] else (low, middle - 1)
-        middle = (low + high + 1) // 2
-    return low

@@ -6,6 +6,7 @@ What the kernel `draft` finds in the history is found here in dictionaries, so t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from local_llm.ops.drafting import LEAST, MOST
 
@@ -14,21 +15,22 @@ SHARE = 1 / 12  # of the newest step in what is expected
 
 
 class Foresight:
-    """expected: ids that a step of 1 + drafts tokens would have chosen of late, from 1 to 1 + drafts."""
+    """expected: ids that a step of 1 + drafts tokens would have chosen of late, from 1 to 1 + drafts.
+
+    The ids given are looked through when the first one after them comes: the answer's first does not wait for that.
+    """
 
     def __init__(self, ids: Sequence[int], drafts: int) -> None:
         self.expected = 1.0
         self._ids = list(ids[-REMEMBERED:])
         self._drafts = drafts
-        self._places: dict[int, dict[tuple[int, ...], int]] = {}  # by length: where these ids ended last
-        for n in range(LEAST, MOST + 1):
-            runs = zip(*(self._ids[i:-1] for i in range(n)), strict=False)  # all but the one that ends with the newest
-            self._places[n] = dict(zip(runs, range(n - 1, len(self._ids)), strict=False))
-        self._guesses = self._draft()
+        self._guesses: list[int] | None = None
         self._right = 0  # of the guesses so far
 
     def saw(self, ids: Sequence[int]) -> None:
         """Further ids of the answer."""
+        if self._guesses is None:
+            self._guesses = self._draft()
         for token in ids:
             self._remember()
             self._ids.append(token)
@@ -37,6 +39,15 @@ class Foresight:
             else:
                 self.expected += SHARE * (1 + self._right - self.expected)
                 self._guesses, self._right = self._draft(), 0
+
+    @cached_property
+    def _places(self) -> dict[int, dict[tuple[int, ...], int]]:
+        """By length: where these ids ended last."""
+        places: dict[int, dict[tuple[int, ...], int]] = {}
+        for n in range(LEAST, MOST + 1):
+            runs = zip(*(self._ids[i:-1] for i in range(n)), strict=False)  # all but the one that ends with the newest
+            places[n] = dict(zip(runs, range(n - 1, len(self._ids)), strict=False))
+        return places
 
     def _remember(self) -> None:
         for n, places in self._places.items():

@@ -57,7 +57,7 @@ async def profile_step(engine: Engine, watch: Stopwatch, position: int) -> StepT
     calls = calls + engine._tail_calls(SamplingParams(), 1)
     await compiler.prepare(calls)
     bound = compiler.bind(calls)
-    engine._held = []
+    engine._held = b""
 
     async def timed(dispatches: list[Dispatch], most: int) -> float:
         """Of one replay, seconds; so many that they are long enough to be measured."""

@@ -16,6 +16,7 @@ from local_llm.text.fallback import fallback_template
 from local_llm.text.folder import TokenizerFiles, folder_parts
 from local_llm.text.gguf_vocabulary import read_vocabulary
 from local_llm.text.messages import check_messages, check_options, check_tools
+from local_llm.text.remembering import RememberingTokenizer
 from local_llm.text.shield import Shield, all_texts, choose_mark, escape_of
 from local_llm.text.stops import StopMatcher
 from local_llm.text.stream_decoder import StreamDecoder
@@ -53,7 +54,8 @@ async def open_dialogue(
     if not templates.sources and conversation is None:
         fallback = fallback_template(names, vocabulary.control)
         templates = Templates({"default": fallback} if fallback else {})
-    return Dialogue(TextCodec(vocabulary, await open_tokenizer(definition)), templates, conversation)
+    tokenizer = RememberingTokenizer(await open_tokenizer(definition))
+    return Dialogue(TextCodec(vocabulary, tokenizer), templates, conversation)
 
 
 async def _in_turns(parts: Generator[bytes, None, _Result]) -> tuple[_Result, bytes]:
