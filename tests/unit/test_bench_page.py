@@ -74,7 +74,8 @@ def test_the_documented_table_has_what_results_have():
     new = old | {"step": step, "time_to_first_token_s": 0.0153, "python_ms_per_token": 0.0712}
     lines = plot.table({"llama-3.2-1b": old, "smollm2-135m": new, "smollm2-135m, sampled": new}).splitlines()
     assert len(lines) == 4
-    limit = f"{plot.limit('smollm2-135m'):,.0f}"
+    limit = f"{plot.limit('smollm2-135m', new):,.0f}"
+    assert plot.limit("smollm2-135m", {"step": step | {"dispatches": 124}}) > plot.limit("smollm2-135m", old)
     assert lines[2] == f"| smollm2-135m | 1,192 | 33,123 | 1,500, 25,000 | {limit} | 15.3 | 850 | 154 | 3 % | 0.071 |"
     assert lines[3].endswith("| – | – | – | – | – |")
     assert len({line.count("|") for line in lines}) == 1

@@ -43,7 +43,9 @@ class Suite:
 
 async def measure(llm: LocalLLM, suite: Suite) -> dict[str, Any]:
     """Every run's seconds and tokens a second, JSON-able. Prompts differ, so that no run finds a cached prefix."""
-    runs = [await _one(llm, suite, salt) for salt in range(suite.runs + 1)]
+    runs = [await _one(llm, suite, 0)]
+    await llm.with_engine(_settled)
+    runs += [await _one(llm, suite, salt + 1) for salt in range(suite.runs)]
     info = await llm.runtime_info()
     kept = runs[1:]
     decode = _median([run["decode_tokens_per_second"] for run in kept])
