@@ -23,6 +23,10 @@ FEATURES = [
     "mistral-window",
     "phi4-mini",
     "lfm2",
+    "gemma",
+    "granite",
+    "ministral3",
+    "smollm3",
 ]  # of kernels, all of them
 CONTEXT = {"phi4-mini": 128}  # its longrope then takes the factors for short contexts, as the reference does
 
