@@ -25,8 +25,8 @@ struct Params {
 //#include token_input
 //#include rounding
 
-var<workgroup> tops: array<vec4<f32>, 16>; // the largest of each four
-var<workgroup> sums: array<vec4<i32>, 16>;
+var<workgroup> tops: array<f32, 64>; // the largest of each four
+var<workgroup> sums: array<i32, 64>;
 
 @compute @workgroup_size(64)
 fn round_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -36,11 +36,15 @@ fn round_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
   if (block < params.blocks) { // what follows is the next token's
     values = token_input(token, block * 32 + lane % 8 * 4);
   }
-  tops[lane / 4][lane % 4] = largest(values);
+  tops[lane] = largest(values);
   workgroupBarrier();
-  let top = largest(max(tops[lane / 8 * 2], tops[lane / 8 * 2 + 1]));
+  let first = lane / 8 * 8;
+  var top = 0.0;
+  for (var i = first; i < first + 8; i++) {
+    top = max(top, tops[i]);
+  }
   let word = rounded(values, top);
-  sums[lane / 4][lane % 4] = dot4I8Packed(word, 0x01010101u);
+  sums[lane] = dot4I8Packed(word, 0x01010101u);
   workgroupBarrier();
   if (token >= step.count || block >= params.blocks) {
     return;
@@ -48,9 +52,8 @@ fn round_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
   let at = token * params.blocks + block;
   bytes[at * 8 + lane % 8] = word;
   if (lane % 8 == 0) {
-    let low = vec4<f32>(sums[lane / 4]);
-    let high = vec4<f32>(sums[lane / 4 + 1]);
-    let ones = vec4<f32>(1);
-    scales[at] = top / 127 * vec4<f32>(1, dot(low, ones), dot(high, ones), 0);
+    let low = sums[lane] + sums[lane + 1] + sums[lane + 2] + sums[lane + 3];
+    let high = sums[lane + 4] + sums[lane + 5] + sums[lane + 6] + sums[lane + 7];
+    scales[at] = top / 127 * vec4<f32>(1, f32(low), f32(high), 0);
   }
 }

@@ -16,12 +16,17 @@ override ROWS: u32 = 2;   // 1 to 4
 override SIZE: u32 = LANES * TEAMS;
 override SPAN: u32 = 2 * LANES; // blocks in a step
 override WORDS: u32 = 16 / TEAMS; // of four values, which a lane rounds in a step
+override PAD: u32 = SPAN + 4;     // four more, against bank conflicts
 
 //#include team_sums
 
-var<workgroup> x_bytes: array<vec4<u32>, TOKENS * 2 * SPAN>; // [token, half, block]
+var<workgroup> x_words: array<u32, TOKENS * 8 * PAD>; // [token, word of four bytes, block]
 var<workgroup> x_scales: array<f32, TOKENS * SPAN>;
-var<workgroup> tops: array<vec4<f32>, 2 * SPAN>; // the largest of each four
+var<workgroup> tops: array<f32, 8 * SPAN>; // the largest of each four
+
+fn four_tops(i: u32) -> vec4<f32> {
+  return vec4<f32>(tops[i], tops[i + 1], tops[i + 2], tops[i + 3]);
+}
 
 // One token's blocks from `first` on into place t. Begins where `tops` may be written, ends with a barrier.
 fn stage(token: u32, t: u32, first: u32, local: u32) -> f32 {
@@ -40,13 +45,13 @@ fn stage(token: u32, t: u32, first: u32, local: u32) -> f32 {
       values *= norm[at];
     }
     kept[k] = values;
-    tops[i / 4][i % 4] = largest(values);
+    tops[i] = largest(values);
   }
   workgroupBarrier();
   for (var k = 0u; k < WORDS; k++) {
     let i = local + k * SIZE;
-    let top = largest(max(tops[i / 8 * 2], tops[i / 8 * 2 + 1]));
-    x_bytes[(t * 2 + i % 8 / 4) * SPAN + i / 8][i % 4] = rounded(kept[k], top);
+    let top = max(largest(four_tops(i / 8 * 8)), largest(four_tops(i / 8 * 8 + 4)));
+    x_words[(t * 8 + i % 8) * PAD + i / 8] = rounded(kept[k], top);
     if (i % 8 == 0) {
       x_scales[t * SPAN + i / 8] = top / 127;
     }
@@ -57,8 +62,9 @@ fn stage(token: u32, t: u32, first: u32, local: u32) -> f32 {
 
 // Of place t with the block `at` of the step.
 fn products(t: u32, at: u32, rows: Four) -> vec4<f32> {
-  let low = x_bytes[t * 2 * SPAN + at];
-  let high = x_bytes[(t * 2 + 1) * SPAN + at];
+  let w = t * 8 * PAD + at;
+  let low = vec4<u32>(x_words[w], x_words[w + PAD], x_words[w + 2 * PAD], x_words[w + 3 * PAD]);
+  let high = vec4<u32>(x_words[w + 4 * PAD], x_words[w + 5 * PAD], x_words[w + 6 * PAD], x_words[w + 7 * PAD]);
   let sums = byte_sums(low, high);
   var result = vec4<f32>(bytes_times(weight_bytes(rows.p0), low, high, sums), 0, 0, 0);
   if (ROWS > 1) {

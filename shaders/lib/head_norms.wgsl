@@ -4,7 +4,7 @@
 
 override NORM: u32 = 0;
 
-var<workgroup> norm_sums: array<vec4<f32>, 8>; // of 16 lanes or groups of them: of q, then of k
+var<workgroup> norm_sums: array<f32, 32>; // of 16 lanes or groups of them: of q, then of k
 
 fn norm_factors(start: u32, head: u32, kv_head: u32, lane: u32) -> vec2<f32> {
   let first = start + select(vec2(head, params.heads + kv_head), vec2(0, params.heads), NORM == 2) * WIDTH;
@@ -18,7 +18,7 @@ fn norm_factors(start: u32, head: u32, kv_head: u32, lane: u32) -> vec2<f32> {
     }
     sums *= select(vec2(0.0, 1.0), vec2(1.0, 0.0), lane < 16);
     if (lane < 32) {
-      norm_sums[lane / 4][lane % 4] = sums.x + sums.y;
+      norm_sums[lane] = sums.x + sums.y;
     }
   } else {
     for (var i = lane; i < count.x; i += LANES) {
@@ -33,12 +33,13 @@ fn norm_factors(start: u32, head: u32, kv_head: u32, lane: u32) -> vec2<f32> {
       for (var other = lane % 16; other < LANES; other += 16) {
         one += pool[lane / 16 * LANES + other];
       }
-      norm_sums[lane / 4][lane % 4] = one;
+      norm_sums[lane] = one;
     }
   }
   workgroupBarrier();
-  let of_q = norm_sums[0] + norm_sums[1] + norm_sums[2] + norm_sums[3];
-  let of_k = norm_sums[4] + norm_sums[5] + norm_sums[6] + norm_sums[7];
-  sums = vec2(dot(of_q, vec4<f32>(1)), dot(of_k, vec4<f32>(1)));
+  sums = vec2<f32>();
+  for (var i = 0u; i < 16; i++) {
+    sums += vec2(norm_sums[i], norm_sums[16 + i]);
+  }
   return inverseSqrt(sums / vec2<f32>(count) + params.eps);
 }

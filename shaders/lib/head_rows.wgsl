@@ -10,7 +10,7 @@ override STRIDE: u32 = BLOCKS + 1; // one more, against bank conflicts
 override ROWS: u32 = min(8, (WIDTH + TEAMS - 1) / TEAMS); // of a team at once
 
 var<workgroup> x_tile: array<vec4<f32>, 8 * STRIDE>; // [quarter line, block]
-var<workgroup> squares: array<vec4<f32>, 2 * BLOCKS>;
+var<workgroup> squares: array<f32, 8 * BLOCKS>;
 var<workgroup> own: array<f32, WIDTH>; // this head's q, k or v, not yet times the norm's factor
 var<workgroup> factor: f32;
 var<workgroup> added: array<f32, WIDTH>;
@@ -31,15 +31,15 @@ fn fetch_rows(head_row: u32, first: u32, block: u32) -> array<Packed, 8> {
 fn stage(lane: u32) {
   for (var i = lane; i < 8 * BLOCKS; i += LANES) {
     let values = select(vec4<f32>(), x[i], 4 * i < params.cols);
-    squares[i / 4][i % 4] = dot(values, values);
+    squares[i] = dot(values, values);
     x_tile[i % 8 * STRIDE + i / 8] = values * norm[i];
   }
 }
 
 fn norm_factor() -> f32 {
   var four = vec4<f32>();
-  for (var i = 0u; i < 2 * BLOCKS; i++) {
-    four += squares[i];
+  for (var i = 0u; i < 8 * BLOCKS; i += 4) {
+    four += vec4<f32>(squares[i], squares[i + 1], squares[i + 2], squares[i + 3]);
   }
   return inverseSqrt(dot(four, vec4<f32>(1)) / f32(params.cols) + params.eps);
 }

@@ -7,7 +7,7 @@ override VECTORS: u32 = 1; // E / 4, a multiple of 4
 override SHARERS: u32 = 1; // H / K
 override ALL: u32 = 1;     // H E / 4
 
-var<workgroup> matches: array<vec4<f32>, TOKENS * ALL / 4>; // q · k by vectors
+var<workgroup> matches: array<f32, TOKENS * ALL>; // q · k by vectors
 
 fn parts_size() -> u32 {
   return PARTS * (ALL + ALL / VECTORS);
@@ -26,7 +26,7 @@ fn begin_input(token: u32, count: u32, local: u32) {
   for (var t = 0u; t < count; t++) {
     let start = start_of(token + t);
     for (var i = local; i < ALL; i += SIZE) {
-      matches[t * (ALL / 4) + i / 4][i % 4] = dot(x[start + parts_size() + i], x[key_at(start, i)]);
+      matches[t * ALL + i] = dot(x[start + parts_size() + i], x[key_at(start, i)]);
     }
   }
   workgroupBarrier();
@@ -37,10 +37,10 @@ fn input(token: u32, at: u32) -> vec4<f32> {
   let head = at / VECTORS;
   let part = head * PARTS;
   let scores = start + ALL * PARTS + part;
-  let mine = token % TOKENS * (ALL / 4) + head * (VECTORS / 4);
+  let mine = token % TOKENS * ALL + head * VECTORS;
   var four = vec4<f32>();
-  for (var i = 0u; i < VECTORS / 4; i++) {
-    four += matches[mine + i];
+  for (var i = mine; i < mine + VECTORS; i += 4) {
+    four += vec4<f32>(matches[i], matches[i + 1], matches[i + 2], matches[i + 3]);
   }
   let newest = dot(four, vec4<f32>(1));
   var highest = newest;

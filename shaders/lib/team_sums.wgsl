@@ -5,12 +5,12 @@ override TOKENS: u32 = 1;         // 1 to 4
 override STRIDE: u32 = LANES + 1; // one more, against bank conflicts
 
 var<workgroup> partial: array<f32, TOKENS * TEAMS * ROWS * STRIDE>; // [token, row, lane]
-var<workgroup> squares: array<vec4<f32>, TOKENS * SIZE / 4>;
+var<workgroup> squares: array<f32, TOKENS * SIZE>;
 
 // A lane's share of its team's rows, and of the squares of the input.
 fn put(t: u32, sums: vec4<f32>, own_squares: f32, local: u32) {
   let at = (t * ROWS * TEAMS + local / LANES) * STRIDE + local % LANES;
-  squares[(t * SIZE + local) / 4][local % 4] = own_squares;
+  squares[t * SIZE + local] = own_squares;
   partial[at] = sums.x;
   if (ROWS > 1) {
     partial[at + TEAMS * STRIDE] = sums.y;
@@ -38,8 +38,9 @@ fn norm_factor(t: u32) -> f32 {
     return 1;
   }
   var four = vec4<f32>();
-  for (var i = 0u; i < SIZE / 4; i++) {
-    four += squares[t * (SIZE / 4) + i];
+  for (var i = 0u; i < SIZE; i += 4) {
+    let at = t * SIZE + i;
+    four += vec4<f32>(squares[at], squares[at + 1], squares[at + 2], squares[at + 3]);
   }
   return inverseSqrt(dot(four, vec4<f32>(1)) / f32(params.cols) + params.eps);
 }

@@ -106,16 +106,20 @@ import asyncio
 folder = await (await _open_root()).folder("replaced")
 await folder.write("about.json", "0" * 1000)
 
+seen = []
+
 async def replace():
-    for n in range(60):
+    n = 0
+    while n < 60 or len(seen) < 40:  # as long as it is read
+        n += 1
         await folder.write("about.json", str(n % 10) * 1000)
 
-replacing, seen = asyncio.ensure_future(replace()), []
+replacing = asyncio.ensure_future(replace())
 while not replacing.done():
     data = await folder.read("about.json")
     seen.append(None if data is None else len(set(data.to_bytes())))
 await (await _open_root()).remove("replaced")
-[len(seen) > 20, sorted(set(seen), key=str)]
+[len(seen) >= 40, sorted(set(seen), key=str)]
 """
 
 

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from local_llm.ops.attention import MOST_PARTS, Cache, Heads, attention_few, parts_for
+from local_llm.ops.attention import MOST_PARTS, Cache, Heads, attention_few, few_left, parts_for
 from local_llm.ops.few import matvec_few
 from local_llm.ops.linear import matvec
 from local_llm.ops.qkv_attention import apart, fits, lanes_of, qkv_attention
+from local_llm.ops.variants import INT8_FORMATS, Variant
+from local_llm.ops.weight import FORMATS, allocate
 from tests.kernels.workbench import workbench
 from tests.reference import attention as reference
 from tests.reference import quant, tolerance
@@ -89,6 +91,22 @@ async def test_positions(device, position):
 async def test_parts(device, reach):
     for position in (0, 3, 130, 500):
         check(*await run(device, Heads(3, 1, 64, 64, 5000, True, 0.125), "q4_0", 64, position, reach))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+async def test_every_format_compiles_and_so_does_what_joins_its_parts(device, format):
+    shape = Heads(4, 2, 64, 64, 40, True, 0.125)
+    with workbench(device, software=False) as b:
+        weight = allocate(b.memory, b.shared.caps, format, 512, 256, "weight")
+        cache, y, out = Cache(b.nans(2 * 40 * 32), b.nans(2 * 40 * 32)), b.nans(9999), b.nans(9999)
+        x, table, left = b.nans(256), b.nans(40 * 64), few_left(shape, 1, 256)
+        calls = qkv_attention(b.shared, weight, x, x, None, EPS, shape, table, cache, y)
+        calls += matvec(b.shared, weight, y, out, parts=left)
+        calls += matvec_few(b.shared, 4, weight, y, out, y_stride=512, parts=left, each=4)
+        if format in INT8_FORMATS:
+            rounding = Variant("", {"LANES": 32, "TEAMS": 8, "ROWS": 2}, 16, int8=True)
+            calls += matvec_few(b.shared, 4, weight, y, out, y_stride=512, parts=left, each=2, variant=rounding)
+        await b.run(calls)
 
 
 async def test_biases(device):

@@ -11,6 +11,7 @@ from local_llm.errors import LocalLLMError
 from local_llm.generate.short_steps import ShortSteps
 from local_llm.gpu.memory import Memory
 from local_llm.gpu.plan import Compiler
+from local_llm.models.agreement import few_agree
 from local_llm.native.device import NativeDevice
 from local_llm.ops.attention import Cache, Heads, attention_few, few_tokens
 from local_llm.ops.shared import Shared
@@ -171,3 +172,11 @@ async def test_wide_heads_take_four_tokens_where_workgroups_have_16_kib(tmp_path
     assert steps == [cached + 4, cached + 8, cached + len(NEW)]
     assert (await turn(service, [*NEW, *NEW[:6]]))[2] == [], "17 take the longer way"
     await service.unload()
+
+
+@pytest.mark.parametrize("context", [16, 24, 33, 48])
+async def test_there_is_room_for_what_attention_leaves_in_the_shortest_contexts(gpu_llm, tmp_path, context):
+    """With as many heads of k as of q a token leaves most."""
+    await gpu_llm.init(str(write_tiny_gguf(tmp_path / "tiny.gguf", 3, kv_heads=4, context=context).path))
+    engine = gpu_llm._require().engine
+    assert await few_agree(engine._model, engine.short.tokens, alike=False)

@@ -38,3 +38,11 @@ def test_size(path):
     assert len(lines) <= 200
     assert max(map(len, lines)) <= 120
     assert lines[0].startswith("// ")
+
+
+@pytest.mark.parametrize("path", sorted(wgsl.shader_folder().rglob("*.wgsl")), ids=lambda path: path.stem)
+def test_no_lane_writes_a_component_of_a_shared_vector(path):
+    """WGSL lets such a write write the whole vector, and Metal does: lanes must not share one."""
+    text = path.read_text()
+    for name in re.findall(r"var<workgroup>\s+(\w+)\s*:\s*array<vec", text):
+        assert not re.findall(rf"^\s*{name}\[.*\](?:\[.*\]|\.[xyzw])\s*[-+*]?=(?!=)", text, re.MULTILINE)

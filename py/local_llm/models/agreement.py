@@ -18,7 +18,7 @@ from local_llm.models.model import Model, scratch_of
 from local_llm.ops.attention import REACHES, allocate_cache
 
 SLOTS = 64  # positions of the caches here
-CHUNK = 64  # tokens of the working buffers here: enough for what attention leaves in parts
+CHUNK = 64  # most tokens of the working buffers here: enough for what attention leaves in parts
 NEAR = 1e-3  # of the largest number
 
 
@@ -44,7 +44,7 @@ def _apart(model: Model, memory: Memory) -> Model:
         shared=replace(model.shared, step=memory.create(16, "proof"), dummy=memory.create(16, "proof")),
         heads=heads,
         caches=tuple(allocate_cache(each, memory) for each in heads),
-        scratch=scratch_of(model.config, CHUNK, memory),
+        scratch=scratch_of(model.config, min(CHUNK, model.max_chunk), memory),
         tokens=memory.create(4 * CHUNK, "proof"),
     )
 

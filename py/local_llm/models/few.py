@@ -33,7 +33,14 @@ def most_few(model: Model) -> int:
         and all(width % 4 == 0 for width in widths)
         and model.max_chunk >= 2 * MOST_TOKENS * max(_parts(model, heads.context) for heads in model.heads)
     )
-    return min(few_tokens(caps, heads) for heads in model.heads) if possible else 0
+    each = (few_tokens(caps, heads, _past(model, layer)) for layer, heads in enumerate(model.heads))
+    return min(each) if possible else 0
+
+
+def _past(model: Model, layer: int) -> int:
+    """Lanes of the layer's qkv_attention; 0 where it has none."""
+    fused = fused_qkv(model, layer)
+    return lanes_of(model.shared.caps, fused) if fused else 0
 
 
 def _parts(model: Model, reach: int) -> int:
@@ -108,7 +115,7 @@ def _attend(model: Model, tokens: int, layer: int, alike: bool) -> list[Call]:
     b, a, config = f"blk.{layer}.", model.scratch, model.config
     gains = model.weights.vectors[b + "qk_norm"] if config.qk_norm else None
     fused = fused_qkv(model, layer)
-    past, variant = (lanes_of(model.shared.caps, fused), apart(fused)) if fused else (0, None)
+    past, variant = _past(model, layer), apart(fused) if fused else None
     norm = b + "attn_norm" if config.pre_norm else ""
     calls = _project(model, tokens, b + "qkv", a.x, a.qkv, norm=norm, variant=variant)
     heads, rope, cache = model.heads[layer], model.ropes[layer], model.caches[layer]

@@ -226,7 +226,7 @@ def scratch_of(config: Config, chunk: int, memory: Memory) -> Scratch:
         x=floats(config.width),
         normed=floats(config.width),
         qkv=floats(config.q_rows + 2 * config.kv_rows),
-        attended=memory.create(4 * max(chunk, 2 * MOST_PARTS) * config.q_rows, "scratch"),
+        attended=memory.create(4 * max(chunk, 3 * MOST_PARTS) * config.q_rows, "scratch"),
         gate_up=floats(2 * config.ffn_width),
         hidden=floats(config.ffn_width),
         last=memory.create(4 * config.width, "scratch"),

@@ -150,12 +150,16 @@ def rope_attention(
     return [Call(kernel, buffers, (heads.heads, parts, 1), numbers(heads))]
 
 
-def few_tokens(caps: Caps, heads: Heads) -> int:
-    """How many tokens `attention_few` takes at most, for which there is workgroup memory: MOST_TOKENS, half, or 0."""
+def few_tokens(caps: Caps, heads: Heads, past: int = 0) -> int:
+    """How many tokens `attention_few` takes at most, for which there is workgroup memory: MOST_TOKENS, half, or 0.
+
+    past: as of attention_few.
+    """
     if heads.width % 8:
         return 0
     return next(
-        (count for count in (MOST_TOKENS, MOST_TOKENS // 2) if _few_bytes(heads, count) <= caps.workgroup_bytes), 0
+        (count for count in (MOST_TOKENS, MOST_TOKENS // 2) if _few_bytes(heads, count, past) <= caps.workgroup_bytes),
+        0,
     )
 
 
@@ -174,10 +178,10 @@ def made_bytes(heads: Heads, tokens: int) -> int:
     return rows * (8 * columns + 4 * _peak_pairs(heads)) if heads.bits == 8 else rows * 16 * columns
 
 
-def _few_bytes(heads: Heads, tokens: int) -> int:
+def _few_bytes(heads: Heads, tokens: int, past: int) -> int:
     """Workgroup memory of attention_few, as WebGPU counts it: each variable may begin at a multiple of 16."""
     norms = 128  # lib/head_norms.wgsl
-    return made_bytes(heads, tokens) + 4 * attend_floats(heads, split(heads, 0)[1]) + norms + 16 * 6
+    return made_bytes(heads, tokens) + 4 * attend_floats(heads, past or split(heads, 0)[1]) + norms + 16 * 6
 
 
 def parts_for(s: Shared, tokens: int, heads: Heads, reach: int = 0, past: bool = False) -> Parts | None:

@@ -12,6 +12,7 @@ from local_llm.ops.weight import BLOCK, Weight
 
 # Blocks of a head's rows, which every workgroup of the head multiplies: measured, see docs/log.md.
 MOST_BLOCKS = 64 * 32
+MOST_INPUT = 1024  # H E: lib/newest_input.wgsl keeps a quarter of it for each token in workgroup memory
 LANES = 320
 STORAGE_BUFFERS = 9
 
@@ -25,6 +26,7 @@ def fits(caps: Caps, weight: Weight, heads: Heads) -> bool:
         and not heads.softcap
         and heads.bits == 16
         and heads.width % 16 == 0
+        and heads.heads * heads.width <= MOST_INPUT
         and weight.cols % BLOCK == 0
         and len(weight.parts) == 1
         and heads.width * weight.blocks <= MOST_BLOCKS

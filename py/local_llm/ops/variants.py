@@ -167,7 +167,7 @@ def few_bytes(variant: Variant, tokens: int) -> int:
     """Workgroup memory of matvec_few for so many tokens a workgroup."""
     lanes, teams, each = (variant.constants[name] for name in ("LANES", "TEAMS", "ROWS"))
     if variant.int8:  # lib/byte_rows.wgsl
-        a_token = (2 * 32 + 8) * lanes + 4 * teams * each * (lanes + 1) + 4 * lanes * teams
+        a_token = (2 * 32 + 8) * lanes + 128 + 4 * teams * each * (lanes + 1) + 4 * lanes * teams
         return 64 * lanes + tokens * a_token
     return tokens * (16 * max(8, teams) * (lanes + 1) + 4 * lanes * teams)  # lib/team_few.wgsl
 
