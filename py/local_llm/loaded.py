@@ -16,6 +16,7 @@ from local_llm.gpu.ports import Host
 from local_llm.models.families import family_of
 from local_llm.models.model import Model, exact, load
 from local_llm.models.proof import steps
+from local_llm.ops.qkv_attention import STORAGE_BUFFERS
 from local_llm.quantization import Storage, storage_of
 from local_llm.soundness import ONLY
 from local_llm.text.dialogue import Dialogue, open_dialogue
@@ -121,11 +122,12 @@ async def build(host: Host, opened: Opened, memory: Memory, origin: Origin, say:
     say(0.98, "Compiling kernels")
     model, wrong, tuning = await settle(host, model, origin.tune, lambda text: say(0.98, text))
     replaced = _with_plain(wrong)
-    if replaced and model.shared.rounded:  # perhaps those that round their input
-        model = _without_rounding(model)
-        model, wrong, tuning = await settle(host, model, origin.tune, lambda text: say(0.98, text))
-        replaced += tuple(name for name in _with_plain(wrong) if name not in replaced)
-    elif model.shared.rounded and not _rounds(model):  # exact products were faster throughout
+    for concerns, mended in ((_fused, _in_two_launches), (_may_round, _without_rounding)):
+        if any(concerns(model, name) for name in _with_plain(wrong)):
+            model = mended(model)
+            model, wrong, tuning = await settle(host, model, origin.tune, lambda text: say(0.98, text))
+            replaced += tuple(name for name in _with_plain(wrong) if name not in replaced)
+    if model.shared.rounded and not _rounds(model):  # exact products were faster throughout
         model = _without_rounding(model)
     if _with_plain(wrong):
         memory.close()
@@ -140,6 +142,21 @@ async def build(host: Host, opened: Opened, memory: Memory, origin: Origin, say:
     loaded = Loaded(name, memory, model, engine, dialogue, blobs.size, storage_of(checkpoint), held)
     left = tuple(name for name in wrong if name in ONLY)
     return replace(loaded, replaced=replaced, wrong=left, tuning=None if _with_plain(wrong) else tuning)
+
+
+def _fused(model: Model, name: str) -> bool:
+    """Whether a kernel belongs to projections and attention in one launch."""
+    return "qkv_attention" in name or "newest_input" in name
+
+
+def _in_two_launches(model: Model) -> Model:
+    caps = replace(model.shared.caps, storage_buffers=STORAGE_BUFFERS - 1)
+    return replace(model, shared=replace(model.shared, caps=caps))
+
+
+def _may_round(model: Model, name: str) -> bool:
+    """Whether a kernel is perhaps one that rounds its input."""
+    return model.shared.rounded is not None
 
 
 def _rounds(model: Model) -> bool:

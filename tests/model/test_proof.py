@@ -157,6 +157,30 @@ async def test_only_the_variant_that_is_wrong_is_named(model):
     assert wrong == [name for name in names if "parted_input" in name]
 
 
+async def test_where_one_launch_is_wrong_two_are_taken(gpu_llm, host, counted, tmp_path):
+    path = str(write_tiny_gguf(tmp_path / "tiny.gguf", 1, layers=1).path)
+    await gpu_llm.init(path)
+    wanted = (await gpu_llm.complete([1, 2, 3], max_tokens=10, ignore_eos=True)).token_ids
+    await gpu_llm.unload()
+
+    async def open_device():
+        return Miscompiling(counted, "qkv_attention", "added[at] + own[at]", "added[at] + 1.02 * own[at]")
+
+    service = LocalLLM(replace(host, open_device=open_device, store=Shelf()))
+    await service.init(path, tune="off")
+    try:
+        replaced = (await service.runtime_info())["replaced_kernels"]
+        assert {name.split()[0] for name in replaced} == {"qkv_attention"}
+        model = service._require().engine._model
+        assert not model.memory.device.caps.software
+        kernels = {call.kernel.name for call in model.family.layers(model, 1)}
+        assert {"matvec", "attention_step"} <= kernels
+        assert "qkv_attention" not in kernels
+        assert (await service.complete([1, 2, 3], max_tokens=10, ignore_eos=True)).token_ids == wanted
+    finally:
+        await service.unload()
+
+
 @pytest.mark.parametrize("entry", WRONG)
 async def test_a_kernel_that_is_computed_wrong_is_replaced(llm, host, counted, path, entry, monkeypatch):
     await llm.init(path)
