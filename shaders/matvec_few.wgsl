@@ -2,14 +2,14 @@
 //
 //   Each token gets matvec's own numbers.
 // With NORM, norm(x) = x * norm / sqrt(mean(x^2) + eps); without, norm(x) = x. ADD adds to what y holds.
-// A team of LANES lanes computes ROWS rows for TOKENS tokens, see lib/team_few.wgsl.
+// A team of LANES lanes computes ROWS rows for TOKENS tokens, see lib/team_few.wgsl. LEAVES as in matvec.
 //
 //   quants  u32x4 [N, blocks, …]    read        a part of W, see docs/architecture.md
 //   scales  u32 [N, blocks, …]      read
-//   x       f32x4 [T, K / 4]        read        4 divides K
-//   norm    f32x4 [K / 4]           read        used with NORM
+//   x       f32x4 [T, K / 4]        read        4 divides K; or as lib/left_input.wgsl says
+//   norm    f32x4 [K / 4]           read        used with NORM, or f32x4 [N / 4] with LEAVES
 //   bias    f32 [rows of W]         read        used with BIAS
-//   y       f32 [T, y_stride]       read_write  rows of tokens that are not there are left alone
+//   y       f32 as u32 [T, y_stride]  read_write  rows of tokens that are not there are left alone
 //   step    Step                    read
 //   params  Params                  uniform
 //   grid    spread(ceil(N / (TEAMS * ROWS))), T / TOKENS rounded up as z
@@ -24,14 +24,16 @@ struct Params {
   y_start: u32,  // column of y for row 0 of this part
   bias_start: u32,
   eps: f32,
+  x_start: u32,    // where the inputs were left in x, in vectors
+  left_start: u32, // where the results are left in y
 }
 
 @group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> scales: array<u32>;
-@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> x: array<Given>;
 @group(0) @binding(3) var<storage, read> norm: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+@group(0) @binding(5) var<storage, read_write> y: array<u32>;
 @group(0) @binding(6) var<storage, read> step: Step;
 @group(0) @binding(7) var<uniform> params: Params;
 
@@ -39,6 +41,7 @@ override ADD: bool = false;
 override BIAS: bool = false;
 
 //#include team_few
+//#include leaving
 
 @compute @workgroup_size(LANES * TEAMS)
 fn matvec_few(
@@ -58,17 +61,25 @@ fn matvec_few(
   let writes = t < count && row < params.rows;
   let at = (token + t) * params.y_stride + params.y_start + row;
   var value = 0.0;
+  var gain = 1.0;
   if (writes) { // early, so that these loads wait together with those of the weights
     if (BIAS) {
       value += bias[params.bias_start + row];
     }
     if (ADD) {
-      value += y[at];
+      value += bitcast<f32>(y[at]);
+    }
+    if (LEAVES > 0) {
+      gain = norm[(params.y_start + row) / 4][(params.y_start + row) % 4];
     }
   }
   let rows = first + local / LANES + vec4<u32>(0, TEAMS, 2 * TEAMS, 3 * TEAMS);
   sum_rows(min(rows, vec4<u32>(params.rows - 1)) * params.blocks, token, count, local);
   if (writes) {
-    y[at] = value + total(t, n) * norm_factor(t);
+    value += total(t, n) * norm_factor(t);
+    y[at] = bitcast<u32>(value);
+  }
+  if (LEAVES > 0) {
+    leave(local, value, gain, params.y_start + row, params.left_start, token + t, writes);
   }
 }

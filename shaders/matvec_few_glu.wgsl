@@ -1,13 +1,13 @@
 // matvec_few_glu: Y[t, f] = act(W[f, :] . norm(X[t, :])) * (W[F + f, :] . norm(X[t, :]))
 //
 // Each token gets matvec_glu's own numbers. norm as in matvec_few. A team of LANES lanes computes ROWS / 2 elements of
-// y for TOKENS tokens, see lib/team_few.wgsl.
+// y for TOKENS tokens, see lib/team_few.wgsl. LEAVES as in matvec_glu.
 //
 //   quants  u32x4 [2F, blocks, …]   read        W, see docs/architecture.md
 //   scales  u32 [2F, blocks, …]     read
-//   x       f32x4 [T, K / 4]        read        4 divides K
+//   x       f32x4 [T, K / 4]        read        4 divides K; or as lib/left_input.wgsl says
 //   norm    f32x4 [K / 4]           read        used with NORM
-//   y       f32 [T, F]              read_write  rows of tokens that are not there are left alone
+//   y       f32 [T, F] as u32       read_write  rows of tokens that are not there are left alone
 //   step    Step                    read
 //   params  Params                  uniform
 //   grid    spread(ceil(F / (TEAMS * ROWS / 2))), T / TOKENS rounded up as z
@@ -19,18 +19,20 @@ struct Params {
   cols: u32,    // K
   blocks: u32,  // in a row
   eps: f32,
+  x_start: u32, // where the inputs were left in x, in vectors
 }
 
 @group(0) @binding(0) var<storage, read> quants: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> scales: array<u32>;
-@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> x: array<Given>;
 @group(0) @binding(3) var<storage, read> norm: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<u32>;
 @group(0) @binding(5) var<storage, read> step: Step;
 @group(0) @binding(6) var<uniform> params: Params;
 
 //#include team_few
 //#include activation
+//#include leaving
 
 @compute @workgroup_size(LANES * TEAMS)
 fn matvec_few_glu(
@@ -49,10 +51,18 @@ fn matvec_few_glu(
   sum_rows(rows * params.blocks, token, count, local);
   let t = local / (TEAMS * (ROWS / 2));
   let n = local % (TEAMS * (ROWS / 2));
-  if (t < count && first + n < params.rows) {
+  let writes = t < count && first + n < params.rows;
+  var value = 0.0;
+  if (writes) {
     let scale = norm_factor(t);
     let gate = total(t, n + n / TEAMS * TEAMS) * scale; // rows: gates, ups, gates, ups of all teams
     let up = total(t, n + n / TEAMS * TEAMS + TEAMS) * scale;
-    y[(token + t) * params.rows + first + n] = activate(gate) * up;
+    value = activate(gate) * up;
+    if (LEAVES == 0) {
+      y[(token + t) * params.rows + first + n] = bitcast<u32>(value);
+    }
+  }
+  if (LEAVES > 0) {
+    leave(local, value, 1, first + n, 0, token + t, writes);
   }
 }

@@ -17,6 +17,7 @@ from local_llm.models.model import Model
 from local_llm.models.proof import case_name, steps
 from local_llm.models.tuning import Outcome, by_shape, chosen, products, prompts, tune
 from local_llm.notes import Facts, recall, revise
+from local_llm.ops.leaving import LEAVING
 from local_llm.ops.variants import Shape, Variant, candidates
 from local_llm.soundness import ONLY, chunk_lengths, wrong_on
 
@@ -126,6 +127,8 @@ async def _proven(
         return tuned, wrong or []
     calls = by_shape(tuned, [call for some in steps(tuned, counts) for call in some])
     bad = {shape for shape, some in calls.items() if wrong is None or any(case_name(call) in wrong for call in some)}
+    if wrong and any(LEAVING in name for name in wrong):  # it is for those who take it that something is left
+        bad |= {shape for shape, one in choices.items() if one.takes_left}
     tuned = chosen(model, {shape: one for shape, one in choices.items() if shape not in bad})
     return tuned, await wrong_on(host, tuned, counts) or []
 

@@ -8,6 +8,8 @@
 //#include input
 //#include rounding
 
+alias Given = vec4<f32>;
+
 override NORM: bool = false;
 override LANES: u32 = 32; // a multiple of 4
 override TEAMS: u32 = 8;  // divides 16

@@ -25,3 +25,8 @@ fn bytes_times(w: Bytes, low: vec4<u32>, high: vec4<u32>, sums: vec2<f32>) -> f3
   }
   return w.d.x * f32(dots(w.low, low) + dots(w.high, high)) + w.m.x * (sums.x + sums.y);
 }
+
+// The same with a scale for either half of the input. steps: the scales, then each times the sum of its half's bytes.
+fn halves_times(w: Bytes, low: vec4<u32>, high: vec4<u32>, steps: vec4<f32>) -> f32 {
+  return dot(w.d * steps.xy, vec2<f32>(vec2<i32>(dots(w.low, low), dots(w.high, high)))) + dot(w.m, steps.zw);
+}

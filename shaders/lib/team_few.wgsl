@@ -6,6 +6,8 @@
 //#include four_rows
 //#include input
 
+alias Given = vec4<f32>;
+
 override NORM: bool = false;
 override LANES: u32 = 32; // a multiple of 4
 override TEAMS: u32 = 2;

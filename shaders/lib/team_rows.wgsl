@@ -7,6 +7,8 @@
 //#include weight
 //#include input
 
+alias Given = vec4<f32>;
+
 override NORM: bool = false;
 override LANES: u32 = 32; // a multiple of 4
 override TEAMS: u32 = 2;

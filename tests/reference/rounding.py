@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 
-def rounded(x: np.ndarray) -> np.ndarray:
-    """x [T, K], 32 dividing K → float64 [T, K] of what is left of it."""
-    blocks = x.astype(np.float64).reshape(x.shape[0], -1, 32)
+def rounded(x: np.ndarray, group: int = 32) -> np.ndarray:
+    """x [T, K] → float64 [T, K] of what is left of it. group: so many, which divides K, share a scale."""
+    blocks = x.astype(np.float64).reshape(x.shape[0], -1, group)
     step = np.abs(blocks).max(-1, keepdims=True) / 127
     return (np.rint(blocks / np.where(step, step, 1)) * step).reshape(x.shape)
 

@@ -104,6 +104,41 @@ async def test_among_exact_products_the_fastest_is_found(visit):
     assert len([shape for shape in choices if shape.kernel != "matmul"]) > 3
 
 
+def includes(kernels, word):
+    """Names of the kernels that include it."""
+    return {one.name for one in kernels if word in dict(one.includes).values()}
+
+
+async def test_inputs_are_left_rounded_where_that_is_faster(visit):
+    visited, bench = visit
+    bench.device.left_pace = 1.1
+    _, choices, kernels = await visited(cache_bits=8)
+    assert not choices
+    assert not includes(kernels, "left_rows") | includes(kernels, "leaving_bytes")
+    bench.shelf.texts.clear()
+    bench.device.left_pace = 0.9
+    _, choices, kernels = await visited(cache_bits=8)
+    assert {(shape.rows, shape.cols) for shape, one in choices.items() if one.takes_left} == {
+        (128, 64),  # q, k and v of the second layer
+        (192, 64),
+        (64, 96),
+    }, "attention's output joins its parts"
+    assert includes(kernels, "left_rows") == includes(kernels, "leaving_bytes") == {"matvec", "matvec_glu"}
+    _, again, _ = await visited(cache_bits=8)
+    assert (again, bench.device.timings) == (choices, 0)
+
+
+async def test_where_it_is_left_wrong_each_product_rounds_its_own(visit):
+    visited, bench = visit
+    bench.device.left_pace = 0.9
+    bench.wrong = lambda names: [name for name in names if "leaving_bytes" in name and "glu" in name]
+    info, choices, kernels = await visited(cache_bits=8)
+    assert not [one for one in choices.values() if one.takes_left]
+    assert not includes(kernels, "leaving_bytes")
+    assert includes(kernels, "byte_rows") == {"matvec", "matvec_glu"}
+    assert info["replaced_kernels"] == []
+
+
 async def test_an_exact_product_that_turns_out_wrong_does_not_run(visit):
     visited, bench = visit
     bench.device.byte_pace = SLOW

@@ -10,6 +10,7 @@ from local_llm.gpu.kernel import Call
 from local_llm.gpu.memory import Buffer
 from local_llm.models.blocks import attend, feed_forward, project
 from local_llm.models.config import Config
+from local_llm.models.links import links
 from local_llm.models.model import Model, exact
 from local_llm.models.weights import Source, Stack, Vector
 from local_llm.ops.elementwise import softcap
@@ -82,8 +83,9 @@ def layers(model: Model, tokens: int) -> list[Call]:
     """Tokens in `model.tokens` → residual stream in scratch.x, keys and values in the caches."""
     embedding = model.weights.matrices["token_embd"][0].weight
     calls = embed(model.shared, tokens, embedding, model.tokens, model.scratch.x, factor=model.config.embedding_scale)
-    for layer in range(model.config.layers):
-        calls += attend(model, tokens, layer) + feed_forward(model, tokens, layer)
+    for layer, link in enumerate(links(model)):
+        calls += attend(model, tokens, layer, link.qkv, link.gate_up)
+        calls += feed_forward(model, tokens, layer, link.gate_up, link.down, link.following)
     return calls
 
 

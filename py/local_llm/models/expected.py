@@ -15,7 +15,9 @@ import numpy as np
 from local_llm.gpu.kernel import Call, pack
 from local_llm.gpu.memory import Buffer, Memory
 from local_llm.gpu.ports import Caps
+from local_llm.models.expected_left import left_input, left_right, squares_right
 from local_llm.ops.embedding import embed
+from local_llm.ops.leaving import left_words
 from local_llm.ops.shared import Shared
 from local_llm.ops.weight import Weight
 
@@ -51,6 +53,10 @@ class Bench:
     def space(self, *shape: int) -> Buffer:
         return self.memory.create(4 * int(np.prod(shape)), "proof")
 
+    async def words(self, buffer: Buffer, start: int, count: int) -> np.ndarray:
+        """So many u32 of a buffer."""
+        return np.frombuffer(await self.memory.device.read(buffer.handle, 4 * (start + count)), "<u4")[start:]
+
     async def read(self, buffer: Buffer, *shape: int) -> np.ndarray:
         data = await self.memory.device.read(buffer.handle, 4 * int(np.prod(shape)))
         return np.frombuffer(data, "<f4").reshape(shape).astype(np.float64)
@@ -82,8 +88,12 @@ def normed(x: np.ndarray, gain: np.ndarray, eps: float) -> np.ndarray:
 # Matrix products
 
 
-def _input(constants: dict[str, float], cols: int, eps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _input(call: Call, cols: int, eps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """x as the kernel gets it, its norm's gains, and the vector that the matrix is multiplied by."""
+    constants = dict(call.kernel.constants)
+    if ("team_rows", "left_rows") in call.kernel.includes:
+        words, turned = left_input(cols, bool(constants.get("NORM")), eps)
+        return words, np.ones(cols, "<f4"), turned
     count, sharers = int(constants.get("PARTS", 0)), int(constants.get("SHARERS", 0))
     if count:
         x, joined = _parted(cols, 4 * int(constants["VECTORS"]), count, sharers)
@@ -120,19 +130,25 @@ def _rounding(call: Call, matrix: np.ndarray, x: np.ndarray) -> np.ndarray | flo
 def matvec(bench: Bench, name: str, call: Call) -> Case:
     weight, constants = bench.weight(call.buffers[0]), dict(call.kernel.constants)
     rows, cols, blocks, _, _, eps = struct.unpack_from("<5If", call.params)
-    ids = _some(rows)
-    x, gain, turned = _input(constants, cols, eps)
-    bias, before = random_floats(rows), random_floats(1, rows)[0]
-    made = bench.given(before)
+    ids, whole = _some(rows), 32 * int(constants.get("OUT", 0))
+    x, gain, turned = _input(call, cols, eps)
+    bias, before, room = random_floats(rows), random_floats(1, rows)[0], left_words(whole)
+    made = bench.given(np.concatenate([before, np.zeros(room, "<f4")]))
+    gain = 1 + random_floats(rows)[::-1] / 4 if whole else gain
     buffers = (*call.buffers[:2], bench.given(x), bench.given(gain), bench.given(bias), made)
     decode, decoded = bench.rows(weight, ids)
-    calls = [*decode, Call(call.kernel, buffers, call.grid, pack(rows, cols, blocks, 0, 0, eps))]
+    calls = [*decode, Call(call.kernel, buffers, call.grid, pack(rows, cols, blocks, 0, 0, eps, 0, rows))]
 
     async def right() -> bool:
-        matrix = await decoded()
+        matrix, results = await decoded(), await bench.read(made, rows)
         rest = bias[ids] * bool(constants.get("BIAS")) + before[ids] * bool(constants.get("ADD"))
         size = np.abs(matrix) @ np.abs(turned) + np.abs(rest) + _rounding(call, matrix, turned)
-        return near((await bench.read(made, rows))[ids], matrix @ turned + rest, size)
+        sound = near(results[ids], matrix @ turned + rest, size)
+        if whole:
+            left = await bench.words(made, rows, room)
+            sound &= left_right(left, (results * gain)[ids], np.zeros(len(ids)), ids, whole)
+            sound &= squares_right(left, results, whole)
+        return sound
 
     return Case(name, calls, right)
 
@@ -141,13 +157,13 @@ def matvec_glu(bench: Bench, name: str, call: Call) -> Case:
     weight, constants = bench.weight(call.buffers[0]), dict(call.kernel.constants)
     count, cols, blocks, _, gate, up, eps = struct.unpack_from("<6If", call.params)
     ids = _some(count)
-    x, gain, turned = _input(constants, cols, eps)
+    x, gain, turned = _input(call, cols, eps)
     before = random_floats(count)
     made = bench.given(before)
     buffers = (*call.buffers[:2], bench.given(x), bench.given(gain), made)
     decode, decoded = bench.rows(weight, np.concatenate([gate + ids, up + ids]))
-    calls = [*decode, Call(call.kernel, buffers, call.grid, pack(count, cols, blocks, 0, gate, up, eps))]
-    stage = int(constants["STAGE"])
+    calls = [*decode, Call(call.kernel, buffers, call.grid, pack(count, cols, blocks, 0, gate, up, eps, 0))]
+    stage, leaves = int(constants["STAGE"]), "LEAVES" in constants
 
     async def right() -> bool:
         matrix = await decoded()
@@ -156,6 +172,8 @@ def matvec_glu(bench: Bench, name: str, call: Call) -> Case:
         active = before[ids] if stage == 2 else _active(gates, bool(constants["GELU"]))
         ups, sizes[1] = (np.ones_like(ups), 0.0) if stage == 1 else (ups, sizes[1])
         size = np.abs(active) * sizes[1] + 2 * sizes[0] * np.abs(ups) * (stage < 2)
+        if leaves:
+            return left_right(await bench.words(made, 0, left_words(count)), active * ups, NEAR * size, ids, count)
         return near((await bench.read(made, count))[ids], active * ups, size)
 
     return Case(name, calls, right)

@@ -9,11 +9,13 @@ from local_llm.gpu.kernel import Call
 from local_llm.gpu.memory import Buffer
 from local_llm.models import decoder
 from local_llm.models.blocks import fused_qkv
+from local_llm.models.links import Links, links
 from local_llm.models.model import Model, exact
 from local_llm.ops.attention import MOST_TOKENS, attention_few, few_left, few_parts, few_tokens, parts_for
 from local_llm.ops.elementwise import glu, rms_norm, softcap
 from local_llm.ops.embedding import embed
 from local_llm.ops.few import matvec_few, matvec_few_glu, row_stride
+from local_llm.ops.leaving import APART, Link
 from local_llm.ops.linear import Parts
 from local_llm.ops.qkv_attention import apart, lanes_of
 from local_llm.ops.variants import Variant
@@ -55,8 +57,8 @@ def few_layers(model: Model, tokens: int, alike: bool = True) -> list[Call]:
     """
     a, config, embedding = model.scratch, model.config, model.weights.matrices["token_embd"][0].weight
     calls = embed(model.shared, tokens, embedding, model.tokens, a.x, factor=config.embedding_scale)
-    for layer in range(config.layers):
-        calls += _attend(model, tokens, layer, alike) + _feed_forward(model, tokens, layer)
+    for layer, link in enumerate(links(model)):
+        calls += _attend(model, tokens, layer, alike, link) + _feed_forward(model, tokens, layer, link)
     return calls
 
 
@@ -80,6 +82,8 @@ def _project(
     add: bool = False,
     parts: Parts | None = None,
     variant: Variant | None = None,
+    taken: Link = APART,
+    given: Link = APART,
 ) -> list[Call]:
     w, calls = model.weights, []
     for part in w.matrices[name]:
@@ -98,42 +102,56 @@ def _project(
             bias_offset=part.row,
             parts=parts,
             variant=variant,
+            left=taken.left,
+            leaves=given.leaves,
         )
     return calls
 
 
-def _join(model: Model, tokens: int, name: str, y: Buffer, norm: str, parts: Parts | None = None) -> list[Call]:
+def _join(
+    model: Model,
+    tokens: int,
+    name: str,
+    y: Buffer,
+    norm: str,
+    parts: Parts | None = None,
+    taken: Link = APART,
+    given: Link = APART,
+) -> list[Call]:
     a, config = model.scratch, model.config
     if not config.post_norm:
-        return _project(model, tokens, name, y, a.x, add=True, parts=parts)
+        return _project(model, tokens, name, y, a.x, add=True, parts=parts, taken=taken, given=given)
     gain = model.weights.vectors[norm]
-    calls = _project(model, tokens, name, y, a.normed, parts=parts)
+    calls = _project(model, tokens, name, y, a.normed, parts=parts, taken=taken)
     return calls + rms_norm(model.shared, tokens, a.normed, gain, a.x, config.width, config.eps, add=True)
 
 
-def _attend(model: Model, tokens: int, layer: int, alike: bool) -> list[Call]:
+def _attend(model: Model, tokens: int, layer: int, alike: bool, link: Links) -> list[Call]:
     b, a, config = f"blk.{layer}.", model.scratch, model.config
     gains = model.weights.vectors[b + "qk_norm"] if config.qk_norm else None
     fused = fused_qkv(model, layer)
     past, variant = _past(model, layer), apart(fused) if fused else None
     norm = b + "attn_norm" if config.pre_norm else ""
-    calls = _project(model, tokens, b + "qkv", a.x, a.qkv, norm=norm, variant=variant)
+    calls = _project(model, tokens, b + "qkv", a.x, a.qkv, norm=norm, variant=variant, taken=link.qkv)
     heads, rope, cache = model.heads[layer], model.ropes[layer], model.caches[layer]
     parts = few_parts(heads, model.reach, tokens, alike)
     calls += attention_few(model.shared, tokens, heads, a.qkv, rope, cache, a.attended, gains, parts, past)
     left = few_left(heads, parts, past)
-    return calls + _join(model, tokens, b + "attn_output", a.attended, b + "post_attention_norm", left)
+    norm = b + "post_attention_norm"
+    return calls + _join(model, tokens, b + "attn_output", a.attended, norm, left, given=link.gate_up)
 
 
-def _feed_forward(model: Model, tokens: int, layer: int) -> list[Call]:
+def _feed_forward(model: Model, tokens: int, layer: int, link: Links) -> list[Call]:
     b, a, config = f"blk.{layer}.", model.scratch, model.config
     norm = b + "ffn_norm" if config.pre_norm else ""
     stacked = model.weights.matrices[b + "gate_up"]
     if len(stacked) == 1 and len(stacked[0].weight.parts) == 1:
         gain = model.weights.vectors[norm] if norm else None
-        options = {"norm": gain, "eps": config.eps, "activation": config.activation}
-        calls = matvec_few_glu(model.shared, tokens, stacked[0].weight, a.x, a.hidden, **options)
+        options = {"norm": gain, "eps": config.eps, "left": link.gate_up.left, "leaves": link.down.leaves}
+        given = (model.shared, tokens, stacked[0].weight, a.x, a.hidden)
+        calls = matvec_few_glu(*given, activation=config.activation, **options)
     else:
-        calls = _project(model, tokens, b + "gate_up", a.x, a.gate_up, norm=norm)
+        calls = _project(model, tokens, b + "gate_up", a.x, a.gate_up, norm=norm, taken=link.gate_up)
         calls += glu(model.shared, tokens, a.gate_up, a.hidden, config.ffn_width, config.activation)
-    return calls + _join(model, tokens, b + "ffn_down", a.hidden, b + "post_ffw_norm")
+    norm, given = b + "post_ffw_norm", link.following
+    return calls + _join(model, tokens, b + "ffn_down", a.hidden, norm, taken=link.down, given=given)

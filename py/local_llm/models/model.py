@@ -21,7 +21,7 @@ from local_llm.models import weights as loading
 from local_llm.models.config import Attention, Config
 from local_llm.models.fitting import allocate_fitting
 from local_llm.models.rope import Rope, read_divisors, rope_table
-from local_llm.ops.attention import MOST_PARTS, Cache, Heads, allocate_cache
+from local_llm.ops.attention import MOST_PARTS, MOST_TOKENS, Cache, Heads, allocate_cache
 from local_llm.ops.shared import Rounded, Shared
 from local_llm.ops.variants import can_round
 
@@ -29,6 +29,7 @@ MAX_CHUNK = 512  # most tokens in one prefill step: sets the size of the working
 SOFTWARE_CHUNK = 256  # the same on a CPU, which gains nothing by more and shall be interruptible
 DEFAULT_CONTEXT = 4096
 WRITTEN_OUT = ("apple",)  # Metal has no instruction for dot4I8Packed, browsers take a dozen for one
+LEFT_AT = MOST_TOKENS  # rows of scratch.x before what is left of a few tokens for the next product (models/links.py)
 HEADS = ("output", "token_embd")  # of logits, which are products of the very numbers
 
 
@@ -48,7 +49,7 @@ class Family(Protocol):
 class Scratch:
     """Working buffers for steps of up to MAX_CHUNK tokens, all f32."""
 
-    x: Buffer  # [T, D] residual stream
+    x: Buffer  # [T, D] residual stream; room for what is left rounded of a few tokens
     normed: Buffer  # [T, D]
     qkv: Buffer  # [T, (H + 2K) E]
     attended: Buffer  # [T, H E], or in parts (ops.attention.rope_attention)
@@ -223,7 +224,7 @@ def scratch_of(config: Config, chunk: int, memory: Memory) -> Scratch:
         return memory.create(4 * chunk * count, "scratch")
 
     return Scratch(
-        x=floats(config.width),
+        x=memory.create(4 * max(chunk, LEFT_AT * 3 // 2) * config.width, "scratch"),
         normed=floats(config.width),
         qkv=floats(config.q_rows + 2 * config.kv_rows),
         attended=memory.create(4 * max(chunk, 3 * MOST_PARTS) * config.q_rows, "scratch"),

@@ -124,10 +124,11 @@ async def tune(
     memory = Memory(model.memory.device)
     try:
         rows = max(sum(one.weight.rows for one in stack) for stack in model.weights.matrices.values())
+        room = max(4 * rows, model.scratch.x.nbytes)
         step = memory.upload(pack(0, min(PROMPT, model.max_chunk), 0, 0), "tuning")
         model = replace(model, shared=replace(model.shared, step=step))
         order = [shape for shape in (*prompts(model), *products(model)) if shape in shapes]
-        watch = _Watch(memory, clock, memory.create(4 * rows, "tuning"))
+        watch = _Watch(memory, clock, memory.create(room, "tuning"))
         variants = {shape: candidates(caps, shape) for shape in order}
         lines = _lines(model, variants)
         found: dict[Shape, Outcome] = {}
@@ -147,11 +148,13 @@ def _lines(model: Model, variants: Mapping[Shape, Sequence[Variant]]) -> dict[Sh
     """The calls of each shape by each of its variants."""
     lines: dict[Shape, list[list[Call]]] = {shape: [] for shape in variants}
     for index in range(max((len(some) for some in variants.values()), default=0)):
-        left = {shape: some[index] for shape, some in variants.items() if index < len(some)}
-        one = chosen(model, left)
-        found = {**products(one), **prompts(one)}
-        for shape in left:
-            lines[shape].append(found[shape])
+        now = {shape: some[index] for shape, some in variants.items() if index < len(some)}
+        for taking in (False, True):  # who takes what others leave needs others that can leave it
+            some = {shape: one for shape, one in now.items() if one.takes_left == taking}
+            model_so = chosen(model, some)
+            found = {**products(model_so), **prompts(model_so)} if some else {}
+            for shape in some:
+                lines[shape].append(found[shape])
     return lines
 
 

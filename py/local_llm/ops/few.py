@@ -8,6 +8,8 @@ from __future__ import annotations
 from local_llm.gpu.kernel import Call, Kernel, pack, spread
 from local_llm.gpu.memory import Buffer
 from local_llm.gpu.ports import Caps
+from local_llm.ops import leaving
+from local_llm.ops.leaving import Leaving
 from local_llm.ops.linear import Parts, is_gelu
 from local_llm.ops.shared import Shared
 from local_llm.ops.variants import Variant, few_bytes, matvec_variant
@@ -55,30 +57,36 @@ def matvec_few(
     parts: Parts | None = None,
     each: int | None = None,
     variant: Variant | None = None,
+    left: int | None = None,
+    leaves: Leaving | None = None,
 ) -> list[Call]:
     """y[t, row_offset:] (+)= W norm(x[t]) (+ bias) as `matvec` for t < step.count; x [tokens, K], y [tokens, y_stride].
 
     parts: of `parts_for`, where x is what `attention_few` leaves. each: as `most` of tokens_each. variant: whose
-    numbers they are (None: of the one that `matvec` takes).
+    numbers they are (None: of the one that `matvec` takes). left, leaves: as of `matvec`, one token behind the other.
     """
     variant = variant or matvec_variant(s, weight)
+    taken = left is not None and variant.takes_left
     each = tokens_each(s, weight, variant, tokens, each)
     joined, includes = (parts.constants, parts.includes) if parts else ({}, {})
     kernel = Kernel.of(
         "matvec_few",
-        variant.includes(weight.format, "team_few") | includes,
+        variant.includes(weight.format, "team_few", taken) | includes | leaving.includes(leaves),
         NORM=norm is not None,
         BIAS=bias is not None,
         ADD=add,
         TOKENS=each,
         **variant.constants,
         **joined,
+        **leaving.constants(leaves, variant.rows, weight.rows),
     )
+    gains = (leaves.gains if leaves else norm) or s.dummy
     calls = []
     for part in weight.parts:
-        buffers = (part.quants, part.scales, x, norm or s.dummy, bias or s.dummy, y, s.step)
+        buffers = (part.quants, part.scales, x, gains, bias or s.dummy, y, s.step)
         starts = (row_offset + part.row_start, bias_offset + part.row_start)
-        params = pack(part.rows, weight.cols, weight.blocks, y_stride, *starts, float(eps))
+        places = ((left or 0) // 4, leaves.start if leaves else 0)
+        params = pack(part.rows, weight.cols, weight.blocks, y_stride, *starts, float(eps), *places)
         grid = _grid(s.caps, part.rows, variant.rows, -(-tokens // each))
         calls.append(Call(kernel, buffers, grid, params))
     return calls
@@ -95,15 +103,20 @@ def matvec_few_glu(
     eps: float = 0.0,
     activation: str = "silu",
     each: int | None = None,
+    left: int | None = None,
+    leaves: Leaving | None = None,
 ) -> list[Call]:
     """y[t] = act(W[:F] norm(x[t])) ⊙ (W[F:] norm(x[t])) as `matvec_glu`; y [tokens, F], W [2F, K] in one part."""
     (part,) = weight.parts
     variant = matvec_variant(s, weight, pairs=True)
+    taken = left is not None and variant.takes_left
     each = tokens_each(s, weight, variant, tokens, each)
-    constants = {"NORM": norm is not None, "GELU": is_gelu(activation), "TOKENS": each, **variant.constants}
-    kernel = Kernel.of("matvec_few_glu", variant.includes(weight.format, "team_few"), **constants)
     rows = weight.rows // 2
-    params = pack(rows, weight.cols, weight.blocks, float(eps))
+    shape = {"NORM": norm is not None, "GELU": is_gelu(activation), "TOKENS": each, **variant.constants}
+    shape |= leaving.constants(leaves, variant.rows // 2, rows)
+    includes = variant.includes(weight.format, "team_few", taken) | leaving.includes(leaves)
+    kernel = Kernel.of("matvec_few_glu", includes, **shape)
+    params = pack(rows, weight.cols, weight.blocks, float(eps), (left or 0) // 4)
     grid = _grid(s.caps, 2 * rows, variant.rows, -(-tokens // each))
     return [Call(kernel, (part.quants, part.scales, x, norm or s.dummy, y, s.step), grid, params)]
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from local_llm.errors import InvalidRequest
 from local_llm.gpu.kernel import Call, Kernel, pack, spread
 from local_llm.gpu.memory import Buffer
+from local_llm.ops import leaving
+from local_llm.ops.leaving import Leaving
 from local_llm.ops.shared import Shared
 from local_llm.ops.variants import matmul_variant, matvec_variant
 from local_llm.ops.weight import Weight
@@ -59,28 +61,35 @@ def matvec(
     row_offset: int = 0,
     bias_offset: int = 0,
     parts: Parts | None = None,
+    left: int | None = None,
+    leaves: Leaving | None = None,
 ) -> list[Call]:
     """y[row_offset:] (+)= W norm(x) (+ bias) for f32 x [K], norm [K]; without norm, of x as it is.
 
-    bias: f32, that of row n at bias_offset + n. parts: of `parts_for`, where x is what `rope_attention` leaves.
+    bias: f32, that of row n at bias_offset + n. parts: of `parts_for`, where x is what `rope_attention` leaves. left:
+    u32 of x where norm(x) was left rounded (ops.leaving), a multiple of four; variants that do not take that read x.
+    leaves: where y is left so, too, times the next norm's gains; only without a norm here, where `can_leave`.
     """
     variant = matvec_variant(s, weight)
+    taken = left is not None and variant.takes_left
     joined, includes = (parts.constants, parts.includes) if parts else ({}, {})
     kernel = Kernel.of(
         "matvec" + variant.suffix,
-        variant.includes(weight.format, "team_rows") | includes,
+        variant.includes(weight.format, "team_rows", taken) | includes | leaving.includes(leaves),
         NORM=norm is not None,
         BIAS=bias is not None,
         ADD=add,
         **variant.constants,
         **joined,
+        **leaving.constants(leaves, variant.rows, weight.rows),
     )
+    gains = (leaves.gains if leaves else norm) or s.dummy
     calls = []
     for part in weight.parts:
-        buffers = (part.quants, part.scales, x, norm or s.dummy, bias or s.dummy, y)
-        y_start = row_offset + part.row_start
-        bias_start = bias_offset + part.row_start
-        params = pack(part.rows, weight.cols, weight.blocks, y_start, bias_start, float(eps))
+        buffers = (part.quants, part.scales, x, gains, bias or s.dummy, y)
+        starts = (row_offset + part.row_start, bias_offset + part.row_start)
+        places = ((left or 0) // 4, leaves.start if leaves else 0)
+        params = pack(part.rows, weight.cols, weight.blocks, *starts, float(eps), *places)
         grid = spread(-(-part.rows // variant.rows), s.caps.max_workgroups)
         calls.append(Call(kernel, buffers, grid, params))
     return calls
@@ -95,21 +104,25 @@ def matvec_glu(
     norm: Buffer | None = None,
     eps: float = 0.0,
     activation: str = "silu",
+    left: int | None = None,
+    leaves: Leaving | None = None,
 ) -> list[Call]:
-    """y = act(W[:F] norm(x)) ⊙ (W[F:] norm(x)) for f32 x [K], y [F], W [2F, K]."""
+    """y = act(W[:F] norm(x)) ⊙ (W[F:] norm(x)) for f32 x [K], y [F], W [2F, K]. left, leaves: as of `matvec`."""
     variant = matvec_variant(s, weight, pairs=True)
+    taken = left is not None and variant.takes_left
     width = weight.rows // 2
     calls = []
     for quants, scales, stage, first, rows, gate, up in _glu_pieces(weight, width):
         kernel = Kernel.of(
             "matvec_glu" + variant.suffix,
-            variant.includes(weight.format, "team_rows"),
+            variant.includes(weight.format, "team_rows", taken) | leaving.includes(leaves),
             NORM=norm is not None,
             GELU=is_gelu(activation),
             STAGE=stage,
             **variant.constants,
+            **leaving.constants(leaves, variant.rows // 2, width),
         )
-        params = pack(rows, weight.cols, weight.blocks, first, gate, up, float(eps))
+        params = pack(rows, weight.cols, weight.blocks, first, gate, up, float(eps), (left or 0) // 4)
         grid = spread(-(-2 * rows // variant.rows), s.caps.max_workgroups)
         calls.append(Call(kernel, (quants, scales, x, norm or s.dummy, y), grid, params))
     return calls

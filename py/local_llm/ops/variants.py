@@ -45,17 +45,24 @@ class Shape:
 
 @dataclass(frozen=True)
 class Variant:
-    """Which of a kernel's files runs, with which constants, and how many rows of W one workgroup takes."""
+    """Which of a kernel's files runs, with which constants, and how many rows of W one workgroup takes.
+
+    int8: it rounds its input to bytes. takes_left: or takes what another product has left so, where one has.
+    """
 
     suffix: str
     constants: Mapping[str, int]
     rows: int
     int8: bool = False
+    takes_left: bool = False
 
-    def includes(self, format: str, rows: str = "") -> dict[str, str]:
-        """What the kernel includes for weights of this format. rows: the file that sums rows up, where there is one."""
+    def includes(self, format: str, rows: str = "", left: bool = False) -> dict[str, str]:
+        """What the kernel includes for weights of this format. rows: the file that sums rows up, where there is one.
+
+        left: whether another product has left the input rounded.
+        """
         if self.int8:
-            return {"weight": f"bytes_{format}"} | ({rows: "byte_rows"} if rows else {})
+            return {"weight": f"bytes_{format}"} | ({rows: "left_rows" if left else "byte_rows"} if rows else {})
         return {"weight": format}
 
 
@@ -89,7 +96,7 @@ def candidates(caps: Caps, shape: Shape) -> tuple[Variant, ...]:
     if caps.software:
         return (rule,)
     found = [rule]
-    for variant in _neighbours(rule):
+    for variant in (*(_taking_left(shape) if shape.int8 else ()), *_neighbours(rule)):
         if variant not in found and _possible(caps, shape, variant):
             found.append(variant)
     return (*found, *(candidates(caps, replace(shape, int8=False)) if shape.int8 else ()))
@@ -130,6 +137,16 @@ def _teams(lanes: int, teams: int, each: int, int8: bool = False) -> Variant:
     return Variant("", {"LANES": lanes, "TEAMS": teams, "ROWS": each}, teams * each, int8)
 
 
+def _taking_left(shape: Shape) -> Iterator[Variant]:
+    """Shapes of a workgroup whose own results, too, can be left: 16 or 32 of them (ops.leaving)."""
+    if shape.kernel == "matvec_glu":
+        found = ((16, 8, 4), (32, 8, 4))
+    else:
+        found = ((64, 4, 4), (32, 8, 2)) if shape.blocks >= 256 else ((32, 8, 2), (16, 8, 4))
+    for lanes, teams, each in found:
+        yield replace(_teams(lanes, teams, each, int8=True), takes_left=True)
+
+
 def _neighbours(rule: Variant) -> Iterator[Variant]:
     """Other shapes of a workgroup: more or fewer rows, teams and lanes, and small ones for GPUs of few lanes."""
     lanes, teams, each = (rule.constants[name] for name in ("LANES", "TEAMS", "ROWS"))
@@ -166,10 +183,11 @@ def _bytes(variant: Variant) -> int:
 def few_bytes(variant: Variant, tokens: int) -> int:
     """Workgroup memory of matvec_few for so many tokens a workgroup."""
     lanes, teams, each = (variant.constants[name] for name in ("LANES", "TEAMS", "ROWS"))
+    left = 8 * teams * each + 8  # lib/leaving.wgsl
     if variant.int8:  # lib/byte_rows.wgsl
         a_token = (2 * 32 + 8) * lanes + 128 + 4 * teams * each * (lanes + 1) + 4 * lanes * teams
-        return 64 * lanes + tokens * a_token
-    return tokens * (16 * max(8, teams) * (lanes + 1) + 4 * lanes * teams)  # lib/team_few.wgsl
+        return 64 * lanes + tokens * (a_token + left)
+    return tokens * (16 * max(8, teams) * (lanes + 1) + 4 * lanes * teams + left)  # lib/team_few.wgsl
 
 
 def matmul_variant(s: Shared, weight: Weight, tokens: int) -> tuple[Variant, int]:
