@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from local_llm import LocalLLM, soundness
+from local_llm.errors import GPUFault
 from local_llm.gpu.memory import Memory
 from local_llm.gpu.ports import Device
 from local_llm.models.proof import CASES, case_names, steps, wrong_kernels
@@ -19,7 +20,7 @@ from tests.unit.service_rig import Shelf
 
 HELLO = [{"role": "user", "content": "Hello"}]
 WRONG = {  # a miscompiled kernel: entry point, what it does, what it shall do
-    "matvec": ("= value + total(0, local)", "= value + 1.02 * total(0, local)"),
+    "matvec": ("value += total(0, local)", "value += 1.02 * total(0, local)"),
     "argmax": ("partial[lane + half]", "partial[lane]"),
 }
 KINDS = ("matvec", "matvec_glu", "matmul", "matmul_large", "attention_step", "attention", "qk_norm", "argmax")
@@ -44,6 +45,25 @@ class Miscompiling:
         if entry == self._entry:
             code = code.replace(self._right, self._wrong)
         return await self._device.create_pipeline(code, entry, bindings, constants)
+
+
+class Refusing(Miscompiling):
+    """A device, said to be a GPU, whose driver does not compile one kernel."""
+
+    def __init__(self, device, entry: str) -> None:
+        super().__init__(device, entry, "", "")
+
+    async def create_pipeline(self, code, entry, bindings, constants):
+        if entry == self._entry:
+            raise GPUFault(f"Kernel '{entry}' does not compile: internal error.")
+        return await self._device.create_pipeline(code, entry, bindings, constants)
+
+
+def opens(device):
+    async def open_device():
+        return device
+
+    return open_device
 
 
 class Idle:
@@ -157,13 +177,16 @@ async def test_only_the_variant_that_is_wrong_is_named(model):
     assert wrong == [name for name in names if "parted_input" in name]
 
 
-async def test_where_one_launch_is_wrong_two_are_taken(gpu_llm, host, counted, tmp_path):
+@pytest.mark.parametrize("refused", [False, True], ids=["wrong", "refused"])
+async def test_where_one_launch_is_wrong_two_are_taken(gpu_llm, host, counted, tmp_path, refused):
     path = str(write_tiny_gguf(tmp_path / "tiny.gguf", 1, layers=1).path)
     await gpu_llm.init(path)
     wanted = (await gpu_llm.complete([1, 2, 3], max_tokens=10, ignore_eos=True)).token_ids
     await gpu_llm.unload()
 
     async def open_device():
+        if refused:
+            return Refusing(counted, "qkv_attention")
         return Miscompiling(counted, "qkv_attention", "added[at] + own[at]", "added[at] + 1.02 * own[at]")
 
     service = LocalLLM(replace(host, open_device=open_device, store=Shelf()))
@@ -179,6 +202,23 @@ async def test_where_one_launch_is_wrong_two_are_taken(gpu_llm, host, counted, t
         assert (await service.complete([1, 2, 3], max_tokens=10, ignore_eos=True)).token_ids == wanted
     finally:
         await service.unload()
+
+
+async def test_what_a_driver_does_not_compile_is_replaced(host, counted, path):
+    """Where there is something in its place; what all need is told as it is."""
+    for entry in ("matvec", "attention_step", "matmul"):
+        service = LocalLLM(replace(host, open_device=opens(Refusing(counted, entry)), store=Shelf()))
+        await service.init(path, tune="off")
+        try:
+            replaced = (await service.runtime_info())["replaced_kernels"]
+            assert {name.split()[0] for name in replaced} == {entry}
+            assert (await service.chat(HELLO, max_tokens=3)).text
+        finally:
+            await service.unload()
+    for entry in ("embed", "argmax"):
+        service = LocalLLM(replace(host, open_device=opens(Refusing(counted, entry)), store=Shelf()))
+        with pytest.raises(GPUFault, match=f"'{entry}' does not compile"):
+            await service.init(path, tune="off")
 
 
 @pytest.mark.parametrize("entry", WRONG)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 
+from local_llm.errors import GPUFault
 from local_llm.gpu import wgsl
 from local_llm.gpu.kernel import Call, Kernel
 from local_llm.gpu.memory import Buffer, Memory
@@ -22,10 +23,23 @@ class Compiler:
         self._params: dict[bytes, Buffer] = {}
 
     async def prepare(self, calls: Iterable[Call]) -> None:
-        """Compile every kernel among calls that is not yet compiled, concurrently."""
-        missing = {call.kernel: None for call in calls if call.kernel not in self._pipelines}
-        pipelines = await asyncio.gather(*(self._compile(kernel) for kernel in missing))
-        self._pipelines.update(zip(missing, pipelines, strict=True))
+        """Compile every kernel among calls that is not yet compiled, concurrently. Raises GPUFault."""
+        for fault in (await self.refused(calls)).values():
+            raise fault
+
+    async def refused(self, calls: Iterable[Call]) -> dict[Kernel, GPUFault]:
+        """The same; those that the driver does not compile, and what it says of them."""
+        missing = list({call.kernel: None for call in calls if call.kernel not in self._pipelines})
+        made = await asyncio.gather(*(self._compile(kernel) for kernel in missing), return_exceptions=True)
+        faults: dict[Kernel, GPUFault] = {}
+        for kernel, pipeline in zip(missing, made, strict=True):
+            if isinstance(pipeline, GPUFault):
+                faults[kernel] = pipeline
+            elif isinstance(pipeline, BaseException):
+                raise pipeline
+            else:
+                self._pipelines[kernel] = pipeline
+        return faults
 
     async def _compile(self, kernel: Kernel) -> Handle:
         code = wgsl.source(kernel.name, dict(kernel.includes))

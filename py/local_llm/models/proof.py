@@ -44,7 +44,10 @@ def case_names(model: Model, counts: Sequence[int]) -> list[str]:
 
 
 async def wrong_kernels(model: Model, counts: Sequence[int], names: Collection[str]) -> list[str]:
-    """Those among `names`, of case_names, that the adapter gets wrong. The model's own buffers stay as they are."""
+    """Those among `names`, of case_names, that the adapter gets wrong or that its driver does not compile.
+
+    The model's own buffers stay as they are.
+    """
     memory = Memory(model.memory.device)
     try:
         bench = Bench(model.shared.caps, memory, _weights(model))
@@ -52,10 +55,12 @@ async def wrong_kernels(model: Model, counts: Sequence[int], names: Collection[s
         cases = [CASES[call.kernel.name](bench, name, call) for name, call in found]
         cases += [_choice(model, bench)] * (model.config.causal and CHOICE in names)
         compiler = Compiler(memory.device, memory)
-        await compiler.prepare([call for case in cases for call in case.calls])
-        memory.device.submit(compiler.record([call for case in cases for call in case.calls]))
+        refused = await compiler.refused([call for case in cases for call in case.calls])
+        run = [all(call.kernel not in refused for call in case.calls) for case in cases]
+        tried = [call for case, runs in zip(cases, run, strict=True) if runs for call in case.calls]
+        memory.device.submit(compiler.record(tried))
         with np.errstate(all="ignore"):  # whatever is in a wrong result
-            return [case.name for case in cases if not await case.right()]
+            return [case.name for case, runs in zip(cases, run, strict=True) if not (runs and await case.right())]
     finally:
         memory.close()
 
