@@ -43,7 +43,9 @@ def test_speed_and_the_main_threads_burden_are_reported(blank, server, tmp_path)
     assert "pick" in {kernel["name"] for kernel in result["measured"]["step"]["kernels"]}
     assert int(shown["A token on the GPU, µs"].split()[0]) > 0
     assert "µs a token alone: pick" in shown
-    assert 0 < result["measured"]["pythonMsPerToken"] < 1000 * thread["seconds"]
+    measured = result["measured"]
+    assert 0 < measured["recordingMsPerToken"] < measured["pythonMsPerToken"] < 1000 * thread["seconds"]
+    assert shown["Of it WebGPU's calls to record commands"] == f"{measured['recordingMsPerToken']:.3f}"
     assert len(result["measured"]["afterPrefix"]["timeToFirstTokenS"]) == 2
 
 

@@ -50,7 +50,7 @@ def test_the_notes_tell_what_only_some_runs_measure():
     }
     load = {"weights_seconds": 0.5, "pipelines": 23, "pipelines_seconds": 1.25}
     kept = {"storage_share": 0.8, "weights_bytes_per_second": 8e8, "storage_bytes_per_second": 1e9}
-    plain = {"pythonMsPerToken": 0.0823, "step": None, "afterPrefix": None}
+    plain = {"pythonMsPerToken": 0.0823, "recordingMsPerToken": 0.0511, "step": None, "afterPrefix": None}
     lines = notes(
         {
             "greedy": {"measured": plain | {"step": step | {"kernels": kernels}}},
@@ -59,7 +59,7 @@ def test_the_notes_tell_what_only_some_runs_measure():
             "visit 2": {"measured": plain, "load": load | kept},
         }
     ).splitlines()
-    assert lines[0] == "* greedy: 0.082 ms of Python a token on the main thread"
+    assert lines[0] == "* greedy: 0.082 ms of Python a token on the main thread, 0.051 of them in WebGPU's calls"
     assert "608 takes 850 µs of GPU time in 154 dispatches; decoding reads 3 % of the 3900 GB/s of a copy" in lines[1]
     assert lines[1].endswith("matvec q4_1 300 × 60, pick 3 × 1")
     assert lines[3].endswith("first token after 3.0 ms; alone 2.0 ms, and two steps of 0.80 ms")

@@ -14,7 +14,7 @@ from typing import Any
 
 from local_llm.generate.engine import Engine
 from local_llm.generate.profiling import copy_rate, profile_step
-from local_llm.gpu.ports import Stopwatch
+from local_llm.gpu.ports import Device, Handle, Stopwatch
 from local_llm.reply import Reply
 from local_llm.runtime import LocalLLM
 
@@ -43,9 +43,10 @@ class Suite:
 
 async def measure(llm: LocalLLM, suite: Suite) -> dict[str, Any]:
     """Every run's seconds and tokens a second, JSON-able. Prompts differ, so that no run finds a cached prefix."""
-    runs = [await _one(llm, suite, 0)]
+    device = await llm.with_engine(_device)
+    runs = [await _one(llm, device, suite, 0)]
     await llm.with_engine(_settled)
-    runs += [await _one(llm, suite, salt + 1) for salt in range(suite.runs)]
+    runs += [await _one(llm, device, suite, salt + 1) for salt in range(suite.runs)]
     info = await llm.runtime_info()
     kept = runs[1:]
     decode = _median([run["decode_tokens_per_second"] for run in kept])
@@ -68,17 +69,22 @@ async def measure(llm: LocalLLM, suite: Suite) -> dict[str, Any]:
         "prefill_tokens_per_second": _median([run["prefill_tokens_per_second"] for run in kept]),
         "time_to_first_token_s": _median([run["time_to_first_token_s"] for run in kept]),
         "python_ms_per_token": _median([run["python_ms_per_token"] for run in kept]),
+        "recording_ms_per_token": _median([run["recording_ms_per_token"] for run in kept]),
         "after_prefix": await _after_prefix(llm, suite, decode) if suite.prefix else None,
         "step": await llm.with_engine(lambda engine: _step(engine, suite, decode)) if suite.profile else None,
     }
 
 
-async def _one(llm: LocalLLM, suite: Suite, salt: int) -> dict[str, Any]:
+async def _device(engine: Engine) -> Device:
+    return engine._device
+
+
+async def _one(llm: LocalLLM, device: Device, suite: Suite, salt: int) -> dict[str, Any]:
     options = {"temperature": suite.temperature, "top_k": suite.top_k, "top_p": suite.top_p, "seed": salt}
     options |= {"speculative": suite.speculative, "max_tokens": suite.new_tokens, "ignore_eos": True}
     ids = _prompt(suite.prompt_tokens, salt)
-    early, until_first = 0, 0.0
-    with _python_seconds() as spent:
+    early, until_first = 0, (0.0, 0.0)
+    with _python_seconds() as spent, _recording_seconds(device) as recording:
         stream = await llm.complete(ids, stream=True, **options)
         assert not isinstance(stream, Reply)
         reply: Reply | None = None
@@ -86,16 +92,20 @@ async def _one(llm: LocalLLM, suite: Suite, salt: int) -> dict[str, Any]:
             async for chunk in chunks:
                 reply = chunk.reply
                 if not early:
-                    early, until_first = chunk.token_count, spent[0]
+                    early, until_first = chunk.token_count, (spent[0], recording[0])
     assert reply is not None
     first, later = reply.time_to_first_token or 0.0, reply.usage.completion_tokens - early
+    each = [
+        1000 * (now - then) / max(later, 1) for now, then in zip((spent[0], recording[0]), until_first, strict=True)
+    ]
     return {
         "time_to_first_token_s": first,
         "decode_tokens_per_second": reply.tokens_per_second or 0.0,
         "prefill_tokens_per_second": suite.prompt_tokens / first if first else 0.0,
         "tokens_per_step": reply.tokens_per_step,
         "completion_tokens": reply.usage.completion_tokens,
-        "python_ms_per_token": 1000 * (spent[0] - until_first) / later if later > 0 else 0.0,
+        "python_ms_per_token": each[0],
+        "recording_ms_per_token": each[1],
     }
 
 
@@ -163,6 +173,25 @@ def _python_seconds() -> Iterator[list[float]]:
         yield spent
     finally:
         asyncio.Handle._run = plain
+
+
+@contextmanager
+def _recording_seconds(device: Device) -> Iterator[list[float]]:
+    """[seconds] of these that are WebGPU's own: its calls for each dispatch, which the bridge makes, and the submit."""
+    spent, plain = [0.0], device.submit
+
+    def timed(recorded: Handle, times: int = 1) -> None:
+        began = time.perf_counter()
+        try:
+            plain(recorded, times)
+        finally:
+            spent[0] += time.perf_counter() - began
+
+    device.submit = timed  # type: ignore[method-assign]
+    try:
+        yield spent
+    finally:
+        del device.submit  # the class's own is left
 
 
 def _median(values: list[float]) -> float:
