@@ -15,7 +15,7 @@ from local_llm.errors import DeviceLost, InvalidRequest, LocalLLMError
 from local_llm.gpu.ports import Caps, Host
 from local_llm.models.model import Model
 from local_llm.models.proof import case_name, steps
-from local_llm.models.tuning import Outcome, by_shape, chosen, products, prompts, tune
+from local_llm.models.tuning import Outcome, by_shape, chosen, live, products, prompts, tune
 from local_llm.notes import Facts, recall, revise
 from local_llm.ops.leaving import LEAVING
 from local_llm.ops.variants import Shape, Variant, candidates
@@ -61,7 +61,7 @@ async def settle(host: Host, model: Model, mode: str, say: Say) -> tuple[Model, 
         return model, await wrong_on(host, model, counts) or [], None
     tries, known = note
     shapes = [*products(model), *prompts(model)]
-    model, wrong = await _proven(host, model, _variants(known, shapes), counts)
+    model, wrong = await _proven(host, model, _variants(model, known, shapes), counts)
     seconds = 0.0
     new = any(shape not in known for shape in shapes)
     if new and host.store.lasts and tries < MOST_TRIES and set(wrong) <= set(ONLY):
@@ -69,7 +69,7 @@ async def settle(host: Host, model: Model, mode: str, say: Say) -> tuple[Model, 
         if held is not None:
             began = host.clock()
             known = await _tuned(host, model, [shape for shape in shapes if shape not in held], held, tries, say)
-            model, wrong = await _proven(host, model, _variants(known, shapes), counts)
+            model, wrong = await _proven(host, model, _variants(model, known, shapes), counts)
             seconds = host.clock() - began
     here = {shape: known[shape] for shape in shapes if shape in known}
     return model, wrong, _summary(here, model.shared.choices, seconds)
@@ -88,8 +88,8 @@ async def _note(host: Host, model: Model, mode: str) -> tuple[int, dict[Shape, O
         return None
 
 
-def _variants(known: Outcomes, shapes: Sequence[Shape]) -> dict[Shape, Variant]:
-    return {shape: known[shape].variant for shape in shapes if shape in known}
+def _variants(model: Model, known: Outcomes, shapes: Sequence[Shape]) -> dict[Shape, Variant]:
+    return live(model, {shape: known[shape].variant for shape in shapes if shape in known})
 
 
 async def _tuned(

@@ -161,7 +161,8 @@ def _may_round(model: Model, name: str) -> bool:
 
 def _rounds(model: Model) -> bool:
     kernels = {call.kernel for calls in steps(model, [model.max_chunk]) for call in calls}
-    return any(one.name == "round_rows" or "byte_rows" in dict(one.includes).values() for one in kernels)
+    words = {"round_rows", "byte_rows", "left_rows"}
+    return any(words & {one.name, *dict(one.includes).values()} for one in kernels)
 
 
 def _without_rounding(model: Model) -> Model:

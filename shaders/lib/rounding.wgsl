@@ -1,4 +1,4 @@
-// Inputs as bytes: 32 neighbours share a scale, the largest of them by 127.
+// Inputs as bytes: neighbours share a scale, the largest of them by 127.
 
 fn largest(v: vec4<f32>) -> f32 {
   let size = abs(v);

@@ -7,13 +7,15 @@ import pytest
 
 from local_llm import LocalLLM, soundness
 from local_llm.gpu.memory import Memory
+from local_llm.models import agreement, weights
+from local_llm.models.expected_left import left_right
 from local_llm.models.few import few_layers
 from local_llm.models.links import Links, links
 from local_llm.models.proof import case_names, wrong_kernels
 from local_llm.ops import variants
+from tests.kernels.test_leaving import left
 from tests.model.posing import posing
 from tests.model.test_proof import HELLO, Miscompiling, as_device
-from tests.model.test_speculation import PATTERN, both
 from tests.model.tiny import write_tiny_gguf
 from tests.unit.service_rig import Shelf
 
@@ -59,21 +61,45 @@ async def test_every_link_is_used_by_plain_steps_and_by_those_of_a_few_tokens(gp
 
 
 @BITS
-async def test_logits_are_no_farther_from_exact_ones_and_drafts_leave_texts_as_they_are(
-    gpu_llm, path, bits, monkeypatch
-):
+async def test_logits_are_no_farther_from_exact_ones(gpu_llm, path, bits, monkeypatch):
     """Than where each product rounds its input itself, 32 numbers with a scale."""
     logits = {}
     for mode in ("auto", "off"):
         await gpu_llm.init(path, int8=mode, cache_bits=bits)
         logits[mode] = await gpu_llm._loaded.engine.logits(IDS, 1)
-        await both(gpu_llm, PATTERN, max_tokens=12)
     monkeypatch.setattr(variants, "_matvec_rule", RULE)
     await gpu_llm.init(path, cache_bits=bits)
     logits["apart"] = await gpu_llm._loaded.engine.logits(IDS, 1)
     errors = {mode: np.linalg.norm(logits[mode] - logits["off"]) for mode in ("auto", "apart")}
     assert 0.01 < errors["auto"] / np.linalg.norm(logits["off"]) < 0.05
     assert errors["auto"] < errors["apart"]
+
+
+@pytest.mark.parametrize(("width", "ffn"), [(32, 32), (96, 160)])
+async def test_a_token_gets_the_bits_of_a_plain_step(gpu_llm, tmp_path, monkeypatch, width, ffn):
+    """In steps of up to three and up to eight tokens; rows of odd numbers of blocks, which end within a vector."""
+    tiny = write_tiny_gguf(tmp_path / "tiny.gguf", 2, width=width, ffn=ffn, types="Q4_0", context=64)
+    await gpu_llm.init(str(tiny.path), cache_bits=8)
+    monkeypatch.setattr(agreement, "NEAR", 0.0)
+    model = gpu_llm._loaded.model
+    assert len(taken(few_layers(model, 8))) == 5
+    for tokens in (3, 8):
+        assert await agreement.few_agree(model, tokens)
+
+
+async def test_matrices_in_parts_round_their_own_inputs(host, counted, tmp_path, monkeypatch):
+    """Gate and up, for which steps of a few tokens have no kernel: both kinds of steps shall see the same numbers."""
+    monkeypatch.setattr(weights, "WINDOW_BYTES", 200_000)
+    path = write_tiny_gguf(tmp_path / "tiny.gguf", 2, width=768, layers=2, ffn=512, types="Q4_0", context=64).path
+    service = LocalLLM(replace(posing(host, counted, max_binding_bytes=300_000), self_test=False))
+    await service.init(str(path), cache_bits=8)
+    try:
+        model = service._require().model
+        assert len(model.weights.matrices["blk.0.gate_up"][0].weight.parts) > 1
+        assert taken(model.family.layers(model, 1)) == ["matvec"], "by the second layer's q, k and v"
+        assert await agreement.few_agree(model, 4)
+    finally:
+        await service.unload()
 
 
 @pytest.mark.parametrize("context", [1, 5, 33])
@@ -105,6 +131,15 @@ async def test_the_self_test_tries_them(gpu_llm, path):
             device = Miscompiling(model.memory.device, entry, right, wrong)
             found = await wrong_kernels(replace(model, memory=Memory(as_device(device))), counts, names)
             assert set(found) == {name for name in concerned if name.split()[0] == entry}, right
+
+
+def test_a_group_of_zeros_is_no_fault():
+    """Rows of zeros, as of padded matrices, leave them."""
+    x, ids = np.random.default_rng(1).standard_normal((1, 64)), np.array([3, 50])
+    x[0, 48:] = 0
+    assert left_right(left(x)[0], x[0, ids], np.zeros(2), ids, 64)
+    x[0, 50] = 1
+    assert not left_right(left(np.where(x == 1, 0, x))[0], x[0, ids], np.zeros(2), ids, 64)
 
 
 async def test_where_they_are_wrong_exact_products_run(host, counted, path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from local_llm import LocalLLM, soundness
-from local_llm.errors import GPUFault
+from local_llm.errors import DeviceLost, GPUFault
 from local_llm.gpu.memory import Memory
 from local_llm.gpu.ports import Device
 from local_llm.models.proof import CASES, case_names, steps, wrong_kernels
@@ -219,6 +219,27 @@ async def test_what_a_driver_does_not_compile_is_replaced(host, counted, path):
         service = LocalLLM(replace(host, open_device=opens(Refusing(counted, entry)), store=Shelf()))
         with pytest.raises(GPUFault, match=f"'{entry}' does not compile"):
             await service.init(path, tune="off")
+
+
+async def test_what_says_nothing_of_a_kernel_is_no_verdict(model):
+    """A device that is lost refuses everything; without `embed` nothing can be tried."""
+    model, counts = model
+    names = case_names(model, counts)
+    device = Refusing(model.memory.device, "embed")
+    with pytest.raises(GPUFault, match="embed"):
+        await wrong_kernels(replace(model, memory=Memory(as_device(device))), counts, names)
+
+    class Lost(Refusing):
+        async def create_pipeline(self, code, entry, bindings, constants):
+            return await super().create_pipeline(code, self._entry, bindings, constants)
+
+        async def read(self, *where):
+            raise DeviceLost("It is gone.")
+
+    device = Lost(model.memory.device, "any")
+    alone = [name for name in names if name.startswith("attention_step")]  # needs no other kernel
+    with pytest.raises(DeviceLost):
+        await wrong_kernels(replace(model, memory=Memory(as_device(device))), counts, alone)
 
 
 @pytest.mark.parametrize("entry", WRONG)

@@ -9,12 +9,13 @@ import pytest
 
 from local_llm import choosing
 from local_llm.gpu.ports import PACKED_DOT
+from local_llm.models.model import exact
 from local_llm.models.proof import steps
-from local_llm.models.tuning import PROMPT, prompts, tune
+from local_llm.models.tuning import PROMPT, _lines, chosen, live, prompts, tune
 from local_llm.ops import variants
-from local_llm.ops.variants import EXACT
+from local_llm.ops.variants import EXACT, Shape, candidates
 from tests.model.tiny import write_tiny_gguf
-from tests.unit.tuning_rig import GPU, Watched, start, wide
+from tests.unit.tuning_rig import GPU, Pipeline, Watched, start, wide
 
 __all__ = ["start"]  # a fixture
 SLOW, FAST = (dict.fromkeys(("matvec", "matvec_glu", "matmul_int8"), pace) for pace in (3.0, 0.3))
@@ -36,6 +37,7 @@ def visit(start, monkeypatch):
         await service.init("tiny", **options)
         model, info = service._require().model, await service.runtime_info()
         kernels = {call.kernel for calls in steps(model, [128]) for call in calls}
+        bench.model = model
         await service.unload()
         return info, dict(model.shared.choices), kernels
 
@@ -126,6 +128,91 @@ async def test_inputs_are_left_rounded_where_that_is_faster(visit):
     assert includes(kernels, "left_rows") == includes(kernels, "leaving_bytes") == {"matvec", "matvec_glu"}
     _, again, _ = await visited(cache_bits=8)
     assert (again, bench.device.timings) == (choices, 0)
+
+
+async def test_what_leaving_costs_counts(visit):
+    visited, bench = visit
+    bench.device.left_pace, bench.device.leaving_pace = 0.9, 1.2
+    info, choices, kernels = await visited(cache_bits=8)
+    assert not choices
+    assert not includes(kernels, "left_rows") | includes(kernels, "leaving_bytes")
+    assert info["tuning"]["gain"] == 0
+    bench.shelf.texts.clear()
+    bench.device.leaving_pace = 1.01
+    info, choices, kernels = await visited(cache_bits=8)
+    assert [one for one in choices.values() if one.takes_left]
+    assert 0.03 < info["tuning"]["gain"] < 0.1
+
+
+def step_seconds(device, model):
+    """Of the products of a step of one token, by what is written down."""
+    made = []
+    for call in model.family.layers(model, 1):
+        if call.kernel.name.startswith("matvec"):
+            words = dict(call.kernel.includes).values()
+            one = Pipeline(call.kernel.name)
+            one.constants = dict(call.kernel.constants)
+            one.rounds = any(word.startswith("bytes_") for word in words)
+            one.takes_left, one.leaves = "left_rows" in words, "leaving_bytes" in words
+            made.append(device._takes(one))
+    return sum(made)
+
+
+@pytest.mark.parametrize(("pace", "left"), [(SLOW, 0.1), (SLOW, 0.5), (FAST, 0.9), ({}, 0.7), ({}, 0.99)])
+@pytest.mark.parametrize("leaving", [1.0, 1.4])
+@pytest.mark.parametrize("narrow", [1.0, 0.8, 0.6])
+async def test_no_choice_makes_a_step_slower(visit, pace, left, leaving, narrow):
+    """Also where workgroups of few rows are the fastest, which cannot leave what others would take."""
+    visited, bench = visit
+    device = bench.device
+    device.byte_pace, device.left_pace, device.leaving_pace = pace, left, leaving
+
+    def takes(entry, constants):
+        few = constants.get("TEAMS", 16) * constants.get("ROWS", 1) % 16
+        return 0.01 if entry == "round_rows" else 100.0 * (narrow if few else 1.0)
+
+    device.takes = takes
+    info, choices, _ = await visited(cache_bits=8)
+    model = bench.model
+    ways = {name: chosen(one, {}) for name, one in (("rules", model), ("exact", exact(model)))}
+    ways["apart"] = chosen(model, {shape: one for shape, one in choices.items() if not one.takes_left})
+    assert step_seconds(device, model) <= 1.001 * min(step_seconds(device, way) for way in ways.values())
+    assert info["tuning"]["gain"] >= 0
+
+
+async def test_who_takes_what_is_left_is_timed_and_runs_only_where_something_is(visit):
+    visited, bench = visit
+    await visited(cache_bits=8, tune="off")
+    model = bench.model
+    output, qkv, down = (Shape("matvec", "q4_0", rows, cols, True) for rows, cols in ((64, 64), (128, 64), (64, 96)))
+    glu = Shape("matvec_glu", "q4_0", 192, 64, True)
+    found = {shape: candidates(model.shared.caps, shape) for shape in (output, qkv, down, glu)}
+    lines = _lines(model, found)
+    assert {shape: len(line[0][1]) for shape, line in lines.items()} == {output: 2, qkv: 1, down: 2, glu: 2}
+    assert {shape for shape, line in lines.items() if any(one.takes_left for one, _ in line)} == {qkv, down, glu}
+    for shape, line in lines.items():
+        assert line[0][0] == found[shape][0]
+        for one, calls in line:
+            assert all(("team_rows", "left_rows") in call.kernel.includes for call in calls) == one.takes_left
+    taking = {shape: next(one for one in some if one.takes_left) for shape, some in found.items()}
+    assert live(model, taking) == {shape: taking[shape] for shape in (qkv, down, glu)}
+    narrow = next(one for one in found[output] if one.rows % 16)
+    assert live(model, taking | {output: narrow}) == {output: narrow, qkv: taking[qkv], down: taking[down]}
+    few = next(one for one in found[glu] if one.rows % 32)
+    assert live(model, {glu: few, down: taking[down]}) == {glu: few}
+
+
+async def test_a_step_that_takes_only_what_was_left_rounds(visit, monkeypatch):
+    """Exact products of prompts do not end it."""
+    visited, bench = visit
+    monkeypatch.setattr(variants, "LEAST_INT8_COLS", 2048)
+    write_tiny_gguf(bench.folder / "tiny.gguf", 1, types="Q4_0", ffn=8192, context=256)
+    bench.device.byte_pace, bench.device.left_pace = {"matmul_int8": 3.0}, 0.5
+    info, choices, kernels = await visited()
+    assert not includes(kernels, "byte_rows")
+    assert includes(kernels, "left_rows") == {"matvec"}
+    assert info["int8"]
+    assert [one for one in choices.values() if one.takes_left]
 
 
 async def test_where_it_is_left_wrong_each_product_rounds_its_own(visit):

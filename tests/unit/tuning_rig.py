@@ -24,20 +24,22 @@ class Pipeline(str):
     constants: dict
     rounds: bool
     takes_left: bool
+    leaves: bool
 
 
 class Watched(RecordingDevice):
     """A GPU on which a dispatch takes what `takes(entry, constants)` says, in µs; a counter of timings.
 
     byte_pace: how many times as long products of bytes take, by the names of entry points; 1 where there is none.
-    left_pace: how many times as long as others of bytes those take whose inputs were left so.
+    left_pace: how many times as long as others of bytes those take whose inputs were left so, leaving_pace: how many
+    times as long as others those take that leave something.
     """
 
     def __init__(self, caps=GPU):
         super().__init__(caps)
         self.takes = lambda entry, constants: 100.0
         self.byte_pace = {}
-        self.left_pace = 1.0
+        self.left_pace, self.leaving_pace = 1.0, 1.0
         self.timings = 0
         self.began = asyncio.Event()
         self.lost_after = 10**9
@@ -48,7 +50,7 @@ class Watched(RecordingDevice):
         made = Pipeline(await super().create_pipeline(code, entry, bindings, constants))
         made.constants = dict(constants)
         made.rounds = "dot4I8Packed" in code
-        made.takes_left = "fn left_block" in code
+        made.takes_left, made.leaves = "fn left_block" in code, "fn four_leaving" in code
         return made
 
     def _seconds(self, recorded, times):
@@ -56,7 +58,7 @@ class Watched(RecordingDevice):
 
     def _takes(self, pipeline):
         pace = self.byte_pace.get(str(pipeline), 1.0) if pipeline.rounds else 1.0
-        pace *= self.left_pace if pipeline.takes_left else 1.0
+        pace *= (self.left_pace if pipeline.takes_left else 1.0) * (self.leaving_pace if pipeline.leaves else 1.0)
         return pace * self.takes(str(pipeline), pipeline.constants)
 
     async def timed(self, recorded, times=1):

@@ -53,6 +53,8 @@ def _stream(model: Model, giver: str, taker: str, norm: str) -> Link:
 
 def _linked(model: Model, giver: str, taker: str) -> bool:
     s, gives, takes = model.shared, model.weights.matrices[giver], model.weights.matrices[taker]
+    if _pairs(taker) and sum(len(one.weight.parts) for one in takes) > 1:  # steps of a few tokens have no glu for them
+        return False
     if len(gives) != 1 or not all(matvec_variant(s, one.weight, _pairs(taker)).takes_left for one in takes):
         return False
     (one,) = gives

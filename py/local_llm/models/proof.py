@@ -46,7 +46,7 @@ def case_names(model: Model, counts: Sequence[int]) -> list[str]:
 async def wrong_kernels(model: Model, counts: Sequence[int], names: Collection[str]) -> list[str]:
     """Those among `names`, of case_names, that the adapter gets wrong or that its driver does not compile.
 
-    The model's own buffers stay as they are.
+    The model's own buffers stay as they are. Raises DeviceLost, and GPUFault where what a test needs does not compile.
     """
     memory = Memory(model.memory.device)
     try:
@@ -56,9 +56,14 @@ async def wrong_kernels(model: Model, counts: Sequence[int], names: Collection[s
         cases += [_choice(model, bench)] * (model.config.causal and CHOICE in names)
         compiler = Compiler(memory.device, memory)
         refused = await compiler.refused([call for case in cases for call in case.calls])
+        tested = {call.kernel for _, call in found}
+        for kernel, fault in refused.items():
+            if kernel not in tested:  # no verdict: nothing was tried by it
+                raise fault
         run = [all(call.kernel not in refused for call in case.calls) for case in cases]
         tried = [call for case, runs in zip(cases, run, strict=True) if runs for call in case.calls]
         memory.device.submit(compiler.record(tried))
+        await memory.device.read(model.shared.step.handle, 4)  # a device that is lost refuses everything
         with np.errstate(all="ignore"):  # whatever is in a wrong result
             return [case.name for case, runs in zip(cases, run, strict=True) if not (runs and await case.right())]
     finally:

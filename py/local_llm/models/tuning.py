@@ -21,6 +21,7 @@ from local_llm.gpu.plan import Compiler
 from local_llm.gpu.ports import Device, Handle, Stopwatch
 from local_llm.models.model import HEADS, Model, exact
 from local_llm.ops.attention import REACHES
+from local_llm.ops.leaving import leaves_evenly
 from local_llm.ops.shared import Shared
 from local_llm.ops.variants import EXACT, ROUNDED, Shape, Variant, candidates, shape_of
 from local_llm.ops.weight import Weight, packed_bytes
@@ -44,13 +45,23 @@ Calls = dict[Shape, list[Call]]
 class Outcome:
     """variant: what shall run. before, after: seconds of a step's products by the rule's variant and by this one.
 
-    table: each candidate and its seconds, as far as it came; the rule's first.
+    table: each candidate and its seconds, as far as it came; the rule's first. instead: the best of those that take
+    nothing that was left, and its seconds, where `variant` does.
     """
 
     variant: Variant
     before: float = 0.0
     after: float = 0.0
     table: tuple[tuple[Variant, float], ...] = ()
+    instead: tuple[Variant, float] | None = None
+
+    @property
+    def apart(self) -> Outcome:
+        """What shall run where each product rounds its own input."""
+        if not self.variant.takes_left:
+            return self
+        variant, after = self.instead or (self.table[0][0], self.before)
+        return replace(self, variant=variant, after=after, instead=None)
 
 
 def chosen(model: Model, variants: Mapping[Shape, Variant]) -> Model:
@@ -58,10 +69,32 @@ def chosen(model: Model, variants: Mapping[Shape, Variant]) -> Model:
     return replace(model, shared=replace(model.shared, choices=dict(variants)))
 
 
+def live(model: Model, variants: Mapping[Shape, Variant]) -> dict[Shape, Variant]:
+    """Without those that take what is left where, with the others, nothing is: what would run then was never timed."""
+    kept = dict(variants)
+    while any(one.takes_left for one in kept.values()):
+        calls = products(chosen(model, kept))
+        idle = [shape for shape, one in kept.items() if one.takes_left and not any(map(_takes, calls.get(shape, ())))]
+        if not idle:
+            break
+        for shape in idle:
+            del kept[shape]
+    return kept
+
+
+def _takes(call: Call) -> bool:
+    """Whether it takes what another product left."""
+    return ("team_rows", "left_rows") in call.kernel.includes
+
+
+def _layers(model: Model) -> list[Call]:
+    reach = REACHES[1] if model.context > REACHES[1] else 0
+    return model.family.layers(replace(model, reach=reach), 1)
+
+
 def products(model: Model) -> Calls:
     """The products of a step of one token, early in a text, by shape; those that read most come first."""
-    reach = REACHES[1] if model.context > REACHES[1] else 0
-    calls = model.family.layers(replace(model, reach=reach), 1)
+    calls = _layers(model)
     calls += model.family.head(model, model.scratch.x, 1, model.scratch.x)  # is not run: any buffer will do
     found = by_shape(model, calls)
     read = {shape: len(found[shape]) * packed_bytes(shape.format, shape.rows, shape.cols) for shape in found}
@@ -129,33 +162,47 @@ async def tune(
         model = replace(model, shared=replace(model.shared, step=step))
         order = [shape for shape in (*prompts(model), *products(model)) if shape in shapes]
         watch = _Watch(memory, clock, memory.create(room, "tuning"))
-        variants = {shape: candidates(caps, shape) for shape in order}
-        lines = _lines(model, variants)
+        lines = _lines(model, {shape: candidates(caps, shape) for shape in order})
         found: dict[Shape, Outcome] = {}
         for done, shape in enumerate(order):
             tell(done, len(order))
-            found[shape] = Outcome(variants[shape][0])
+            variants, calls = zip(*lines[shape], strict=True)
+            found[shape] = Outcome(variants[0])
             run, share = (_duel, 0.5) if shape.kernel == "matmul" else (_heats, 1.0)  # on slow GPUs prompts take long
-            if clock() < began + share * seconds and len(variants[shape]) > 1:
-                with suppress(GPUFault):  # one that does not compile here, or does not run
-                    found[shape] = await run(watch, variants[shape], lines[shape], WARM_AGAIN if done else WARM_UP)
+            if clock() < began + share * seconds and len(variants) > 1:
+                with suppress(GPUFault):  # the rule's does not compile here, or one does not run
+                    found[shape] = await run(watch, variants, list(calls), WARM_AGAIN if done else WARM_UP)
+        if any(one.variant.takes_left for one in found.values()):
+            found = await _together(watch, model, found, clock() < began + seconds)
         return found
     finally:
         memory.close()
 
 
-def _lines(model: Model, variants: Mapping[Shape, Sequence[Variant]]) -> dict[Shape, list[list[Call]]]:
+Lines = dict[Shape, list[tuple[Variant, list[Call]]]]
+
+
+def _lines(model: Model, variants: Mapping[Shape, Sequence[Variant]]) -> Lines:
     """The calls of each shape by each of its variants."""
-    lines: dict[Shape, list[list[Call]]] = {shape: [] for shape in variants}
+    lines: Lines = {shape: [] for shape in variants}
     for index in range(max((len(some) for some in variants.values()), default=0)):
         now = {shape: some[index] for shape, some in variants.items() if index < len(some)}
         for taking in (False, True):  # who takes what others leave needs others that can leave it
             some = {shape: one for shape, one in now.items() if one.takes_left == taking}
             model_so = chosen(model, some)
             found = {**products(model_so), **prompts(model_so)} if some else {}
-            for shape in some:
-                lines[shape].append(found[shape])
-    return lines
+            for shape, one in some.items():
+                lines[shape].append((one, found[shape]))
+    return {shape: _comparable(some) for shape, some in lines.items()}
+
+
+def _comparable(lines: list[tuple[Variant, list[Call]]]) -> list[tuple[Variant, list[Call]]]:
+    """Those that take what is left only where something is, and of all lines the calls for which it is."""
+    taking = next((line for variant, line in lines if variant.takes_left), [])
+    where = [number for number, call in enumerate(taking) if _takes(call)]
+    if not where:
+        return [(variant, line) for variant, line in lines if not variant.takes_left]
+    return [(variant, [line[number] for number in where]) for variant, line in lines]
 
 
 class _Watch:
@@ -169,8 +216,13 @@ class _Watch:
         self._stopwatch = memory.device if exact and isinstance(memory.device, Stopwatch) else None
         self.stretch = 1 if self._stopwatch else BY_HOST
 
-    async def prepare(self, lines: Sequence[Sequence[Call]]) -> None:
-        await self._compiler.prepare([call for line in lines for call in line])
+    async def prepare(self, lines: Sequence[Sequence[Call]]) -> list[int]:
+        """Numbers of the lines that compile here. Raises GPUFault where the first one does not."""
+        faults = await self._compiler.refused([call for line in lines for call in line])
+        for call in lines[0]:
+            if call.kernel in faults:
+                raise faults[call.kernel]
+        return [index for index, line in enumerate(lines) if not any(call.kernel in faults for call in line)]
 
     def record(self, line: Sequence[Call]) -> Handle:
         return self._compiler.record(
@@ -210,19 +262,63 @@ def _accesses(kernel: Kernel) -> tuple[str, ...]:
 async def _duel(watch: _Watch, variants: Sequence[Variant], lines: list[list[Call]], warm_up: float) -> Outcome:
     """A prompt's products with rounded inputs and with exact ones, in turns."""
     assert tuple(variants) == (ROUNDED, EXACT)
-    await watch.prepare(lines)
-    rounded, exact = (watch.record(line) for line in lines)
-    most = max(1, MOST_DISPATCHES // len(lines[0]))
-    each = await watch.warm(rounded, warm_up, most)
-    if each <= INSTANT:
+    before, other, wins = await _turns(watch, lines, warm_up)
+    if before <= INSTANT:
         return Outcome(ROUNDED)
-    times = max(1, min(most, math.ceil(STAGES[-1][2] * watch.stretch / each)))
-    rounds = DUELS if each < SLOW else 1
-    took = [[await watch.seconds(one, times) / times for one in (rounded, exact)] for _ in range(rounds)]
-    before, other = (median(each) for each in zip(*took, strict=True))
-    wins = median(b / a for a, b in took) <= 1 - MARGIN
     table = ((ROUNDED, before), (EXACT, other))
     return Outcome(EXACT, before, other, table) if wins else Outcome(ROUNDED, before, before, table)
+
+
+async def _turns(watch: _Watch, lines: list[list[Call]], warm_up: float) -> tuple[float, float, bool]:
+    """Seconds of two lines, in turns, and whether the second wins by MARGIN. Raises GPUFault."""
+    if await watch.prepare(lines) != [0, 1]:
+        raise GPUFault("One of two lines does not compile.")
+    one, other = (watch.record(line) for line in lines)
+    most = max(1, MOST_DISPATCHES // len(lines[0]))
+    each = await watch.warm(one, warm_up, most)
+    if each <= INSTANT:
+        return each, each, False
+    times = max(1, min(most, math.ceil(STAGES[-1][2] * watch.stretch / each)))
+    rounds = DUELS if each < SLOW else 1
+    took = [[await watch.seconds(it, times) / times for it in (one, other)] for _ in range(rounds)]
+    before, after = (median(each) for each in zip(*took, strict=True))
+    return before, after, median(b / a for a, b in took) <= 1 - MARGIN
+
+
+async def _together(watch: _Watch, model: Model, found: dict[Shape, Outcome], time_left: bool) -> dict[Shape, Outcome]:
+    """With the links between products where whole layers are faster by them, their givers' part included."""
+    caps = model.shared.caps
+    apart = {shape: one.apart for shape, one in found.items()}
+    linked = {
+        shape: one
+        if leaves_evenly(one.variant, shape.kernel == "matvec_glu") or shape.kernel == "matmul"
+        else replace(one, variant=candidates(caps, shape)[0], after=one.before)  # who may have to leave
+        for shape, one in found.items()
+    }
+    kept = live(model, {**model.shared.choices, **{shape: one.variant for shape, one in linked.items()}})
+    linked = {shape: one if shape in kept else apart[shape] for shape, one in linked.items()}
+    lines = [_middle(model, some) for some in (apart, linked)]
+    if not time_left or not any(map(_takes, lines[1])):
+        return apart
+    with suppress(GPUFault):
+        before, after, wins = await _turns(watch, lines, WARM_AGAIN)
+        if wins:
+            timed = by_shape(model, lines[1]).keys() & linked.keys()
+            share = sum(apart[shape].after for shape in timed) / sum(linked[shape].after for shape in timed)
+            return {
+                shape: replace(one, after=one.after * share * after / before) if shape in timed else one
+                for shape, one in linked.items()
+            }
+    return apart
+
+
+def _middle(model: Model, found: Mapping[Shape, Outcome]) -> list[Call]:
+    """As many products as a race times of a shape, from the middle of a step: as many of each kind, or nearly so."""
+    variants = {shape: one.variant for shape, one in found.items()}
+    calls = _layers(chosen(model, {**model.shared.choices, **variants}))
+    calls = [call for call in calls if call.kernel.name.startswith("matvec")]
+    first = max(0, (len(calls) - MOST_CALLS) // 2)
+    return calls[first : first + MOST_CALLS]
 
 
 async def _heats(watch: _Watch, variants: Sequence[Variant], lines: list[list[Call]], warm_up: float) -> Outcome:
@@ -241,7 +337,8 @@ async def _race(watch: _Watch, variants: Sequence[Variant], lines: list[list[Cal
     """All variants once, the best few twice, the best against the rule's some times more, in turns."""
     count = len(lines[0])
     lines = [line[:: -(-count // MOST_CALLS)] for line in lines]
-    await watch.prepare(lines)
+    compiled = await watch.prepare(lines)
+    variants, lines = [variants[index] for index in compiled], [lines[index] for index in compiled]
     most = max(1, MOST_DISPATCHES // len(lines[0]))
     each = await watch.warm(watch.record(lines[0]), warm_up, most)
     if each <= INSTANT:
@@ -268,4 +365,9 @@ async def _race(watch: _Watch, variants: Sequence[Variant], lines: list[list[Cal
     if median(a / b for a, b in zip(took[best], took[0], strict=True)) > 1 - MARGIN:
         best = 0
     table = tuple((variants[index], part * known[index]) for index in range(len(variants)))
-    return Outcome(variants[best], part * known[0], part * known[best], table)
+    instead = None
+    if variants[best].takes_left:
+        other = min((index for index in known if not variants[index].takes_left), key=lambda index: known[index])
+        other = other if known[other] <= (1 - MARGIN) * known[0] else 0
+        instead = variants[other], part * known[other]
+    return Outcome(variants[best], part * known[0], part * known[best], table, instead)

@@ -18,21 +18,23 @@ from local_llm.ops.weight import Weight
 SMALL = 4 << 20  # bytes of a matrix that a GPU's cache gives several workgroups
 
 
-def tokens_each(s: Shared, weight: Weight, variant: Variant, tokens: int, most: int | None = None) -> int:
+def tokens_each(
+    s: Shared, weight: Weight, variant: Variant, tokens: int, most: int | None = None, joined: int = 0
+) -> int:
     """How many of the step's tokens one workgroup takes: those of a large matrix read a weight once for several.
 
-    most: so many where they fit.
+    most: so many where they fit. joined: bytes of workgroup memory that joining a token's parts takes.
     """
     nbytes = sum(part.quants.nbytes + part.scales.nbytes for part in weight.parts)
     most = most or (1 if nbytes <= SMALL else min(tokens, 2 if variant.int8 else 4))
-    while most > 1 and not _fits(s.caps, variant, most):
+    while most > 1 and not _fits(s.caps, variant, most, joined):
         most //= 2
     return most
 
 
-def _fits(caps: Caps, variant: Variant, tokens: int) -> bool:
+def _fits(caps: Caps, variant: Variant, tokens: int, joined: int) -> bool:
     fits = tokens * variant.constants["ROWS"] <= variant.constants["LANES"]
-    return fits and few_bytes(variant, tokens) <= caps.workgroup_bytes
+    return fits and few_bytes(variant, tokens) + tokens * joined <= caps.workgroup_bytes
 
 
 def row_stride(rows: int) -> int:
@@ -67,7 +69,7 @@ def matvec_few(
     """
     variant = variant or matvec_variant(s, weight)
     taken = left is not None and variant.takes_left
-    each = tokens_each(s, weight, variant, tokens, each)
+    each = tokens_each(s, weight, variant, tokens, each, parts.joined if parts else 0)
     joined, includes = (parts.constants, parts.includes) if parts else ({}, {})
     kernel = Kernel.of(
         "matvec_few",

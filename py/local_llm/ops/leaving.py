@@ -44,11 +44,16 @@ def left_words(cols: int) -> int:
     return 4 * (3 * blocks + (blocks + 1) // 2)
 
 
+def leaves_evenly(variant: Variant, pairs: bool = False) -> bool:
+    """Whether a workgroup has all results that share a scale. pairs: of matvec_glu."""
+    return not variant.suffix and variant.rows // (1 + pairs) % GROUP == 0
+
+
 def can_leave(weight: Weight, variant: Variant, pairs: bool = False) -> bool:
     """Whether a product with this weight can leave its results. pairs: of matvec_glu."""
-    each, rows = (variant.rows // 2, weight.rows // 2) if pairs else (variant.rows, weight.rows)
+    rows = weight.rows // (1 + pairs)
     whole = all(number % GROUP == 0 for part in weight.parts for number in (part.row_start, part.rows))
-    fits = not variant.suffix and each % GROUP == 0 and rows % BLOCK == 0
+    fits = leaves_evenly(variant, pairs) and rows % BLOCK == 0
     return fits and whole and (len(weight.parts) == 1 or not pairs)
 
 

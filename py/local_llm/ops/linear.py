@@ -36,6 +36,11 @@ class Parts:
         return {"PARTS": self.count, "VECTORS": self.width // 4, **newest}
 
     @property
+    def joined(self) -> int:
+        """Bytes of workgroup memory for each token of what joins them (lib/newest_input.wgsl)."""
+        return self.heads * self.width if self.sharers else 0
+
+    @property
     def includes(self) -> dict[str, str]:
         """What joins them."""
         return {"input": "newest_input" if self.sharers else "parted_input"}

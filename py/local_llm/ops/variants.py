@@ -28,7 +28,7 @@ INT8_FORMATS = frozenset(  # whose weights are small whole numbers times a scale
 class Shape:
     """What choices are made for. kernel: "matvec", "matvec_glu" or "matmul". format, rows, cols: of the whole matrix.
 
-    int8: whether the input may be rounded to bytes, a scale for each 32, so that products are of whole numbers.
+    int8: whether the input may be rounded to bytes, some with a scale, so that products are of whole numbers.
     """
 
     kernel: str
