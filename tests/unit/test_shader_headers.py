@@ -27,6 +27,16 @@ def test_header(name):
 
 
 @pytest.mark.parametrize("name", wgsl.kernel_names())
+def test_override_constants_come_first(name):
+    """Naga, Firefox's compiler, panics where one comes after the size of an array that is made of others."""
+    lines = wgsl.source(name, INCLUDES).splitlines()
+    found = [line for line in lines if re.match(r"\s*(@id\(.*\)\s*)?override\b", line)]
+    assert lines[: len(found)] == found
+    assert len(set(found)) == len(found)
+    assert ("override" in (wgsl.shader_folder() / f"{name}.wgsl").read_text()) <= bool(found)
+
+
+@pytest.mark.parametrize("name", wgsl.kernel_names())
 def test_entry_point_is_the_file_name(name):
     code = wgsl.source(name, INCLUDES)
     assert re.findall(r"@compute\s+@workgroup_size\([^)]*\)\s*fn\s+(\w+)", code) == [name]

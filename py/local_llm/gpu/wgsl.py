@@ -14,6 +14,7 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _INCLUDE = re.compile(r"^//#include (\w+)\s*$", re.MULTILINE)
+_OVERRIDE = re.compile(r"^override [^;]*;.*$", re.MULTILINE)
 _BINDING = re.compile(
     r"@group\(0\)\s*@binding\((\d+)\)\s*var<\s*(storage|uniform)\s*(?:,\s*(read|read_write)\s*)?>\s*(\w+)\s*:\s*([^;]+);"
 )
@@ -47,7 +48,11 @@ def kernel_names() -> list[str]:
 
 
 def source(name: str, includes: Mapping[str, str]) -> str:
-    """The whole WGSL text of kernel `name`; every library is included once, before its first use."""
+    """The whole WGSL text of kernel `name`; every library is included once, before its first use.
+
+    Override constants come first, in their order: naga, Firefox's compiler, panics where one comes after the size of an
+    array that is made of others (seen in naga 29).
+    """
     seen: set[str] = set()
 
     def expand(text: str) -> str:
@@ -60,7 +65,8 @@ def source(name: str, includes: Mapping[str, str]) -> str:
 
         return _INCLUDE.sub(include, text)
 
-    return expand(_text(f"{name}.wgsl"))
+    text = expand(_text(f"{name}.wgsl"))
+    return "\n".join([*(found[0] for found in _OVERRIDE.finditer(text)), _OVERRIDE.sub("", text)])
 
 
 def bindings(code: str) -> tuple[Binding, ...]:
