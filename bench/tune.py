@@ -26,7 +26,8 @@ from local_llm.ops.variants import Shape, Variant
 
 def named(variant: Variant) -> str:
     constants = " ".join(f"{name}={value}" for name, value in variant.constants.items())
-    return f"{'rounded' if variant.int8 else 'exact'} {constants}"
+    way = "left rounded" if variant.takes_left else "rounded" if variant.int8 else "exact"
+    return f"{way} {constants}"
 
 
 def show(shape: Shape, calls: int, outcome: Outcome) -> None:
@@ -37,7 +38,7 @@ def show(shape: Shape, calls: int, outcome: Outcome) -> None:
         print("   not timed")
     for variant, seconds in outcome.table:
         mark = "→" if variant == outcome.variant else " "
-        print(f" {mark} {named(variant):32} {seconds * 1e6:9.1f} µs  {seconds / outcome.before:6.3f}")
+        print(f" {mark} {named(variant):37} {seconds * 1e6:9.1f} µs  {seconds / outcome.before:6.3f}")
 
 
 async def run(args: argparse.Namespace) -> None:

@@ -180,6 +180,19 @@ async def test_no_choice_makes_a_step_slower(visit, pace, left, leaving, narrow)
     assert info["tuning"]["gain"] >= 0
 
 
+async def test_who_has_too_few_rows_to_leave_anything_changes_for_who_would_take_it(visit):
+    """Down is fastest by four rows a workgroup, and by its rule has eight."""
+    visited, bench = visit
+    write_tiny_gguf(bench.folder / "tiny.gguf", 1, types="Q4_0", ffn=8192, context=256)
+    bench.device.left_pace = 0.5
+    bench.device.takes = lambda entry, constants: (
+        45.0 if (constants.get("LANES"), constants.get("TEAMS"), constants.get("ROWS")) == (64, 2, 2) else 100.0
+    )
+    _, choices, _ = await visited(cache_bits=8)
+    taking = {(shape.rows, shape.cols) for shape, one in choices.items() if one.takes_left}
+    assert taking == {(128, 64), (16384, 64), (64, 8192)}
+
+
 async def test_who_takes_what_is_left_is_timed_and_runs_only_where_something_is(visit):
     visited, bench = visit
     await visited(cache_bits=8, tune="off")

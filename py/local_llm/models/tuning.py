@@ -18,7 +18,7 @@ from local_llm.gpu import wgsl
 from local_llm.gpu.kernel import Call, Kernel, pack
 from local_llm.gpu.memory import Buffer, Memory
 from local_llm.gpu.plan import Compiler
-from local_llm.gpu.ports import Device, Handle, Stopwatch
+from local_llm.gpu.ports import Caps, Device, Handle, Stopwatch
 from local_llm.models.model import HEADS, Model, exact
 from local_llm.ops.attention import REACHES
 from local_llm.ops.leaving import leaves_evenly
@@ -289,12 +289,7 @@ async def _together(watch: _Watch, model: Model, found: dict[Shape, Outcome], ti
     """With the links between products where whole layers are faster by them, their givers' part included."""
     caps = model.shared.caps
     apart = {shape: one.apart for shape, one in found.items()}
-    linked = {
-        shape: one
-        if leaves_evenly(one.variant, shape.kernel == "matvec_glu") or shape.kernel == "matmul"
-        else replace(one, variant=candidates(caps, shape)[0], after=one.before)  # who may have to leave
-        for shape, one in found.items()
-    }
+    linked = {shape: _leaving(shape, one, caps) for shape, one in found.items()}
     kept = live(model, {**model.shared.choices, **{shape: one.variant for shape, one in linked.items()}})
     linked = {shape: one if shape in kept else apart[shape] for shape, one in linked.items()}
     lines = [_middle(model, some) for some in (apart, linked)]
@@ -310,6 +305,16 @@ async def _together(watch: _Watch, model: Model, found: dict[Shape, Outcome], ti
                 for shape, one in linked.items()
             }
     return apart
+
+
+def _leaving(shape: Shape, found: Outcome, caps: Caps) -> Outcome:
+    """The fastest that can leave its results, which others may take."""
+    pairs = shape.kernel == "matvec_glu"
+    if shape.kernel == "matmul" or leaves_evenly(found.variant, pairs):
+        return found
+    even = [one for one in found.table if leaves_evenly(one[0], pairs)]
+    variant, after = min(even, key=lambda one: one[1], default=(candidates(caps, shape)[0], found.before))
+    return replace(found, variant=variant, after=after)
 
 
 def _middle(model: Model, found: Mapping[Shape, Outcome]) -> list[Call]:
