@@ -17,7 +17,7 @@ from local_llm.ops.attention import (
     split,
 )
 from local_llm.ops.linear import Parts, matvec, matvec_glu
-from local_llm.ops.variants import matvec_variant
+from local_llm.ops.variants import few_bytes, matvec_variant
 from tests.kernels.calls import bench
 from tests.kernels.workbench import workbench
 from tests.reference import attention as reference
@@ -116,6 +116,9 @@ async def test_large_matrices_share_what_is_read_and_workgroup_memory_limits_how
         assert few.tokens_each(b.shared, weight, variant, 4) == 4
         assert few.tokens_each(b.shared, weight, variant, 2) == 2
         assert few.tokens_each(b.limited(workgroup_bytes=16384).shared, weight, variant, 4) == 2
+        room = b.shared.caps.workgroup_bytes - few_bytes(variant, 4)
+        for joined, most in ((room // 4, 4), (room // 4 + 1, 2)):
+            assert few.tokens_each(b.shared, weight, variant, 4, joined=joined) == most
         assert few.tokens_each(b.shared, replace(weight, parts=()), variant, 4) == 1
 
 

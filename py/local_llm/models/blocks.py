@@ -5,6 +5,8 @@ One token takes the fused matrix-vector kernels, several tokens the matrix-matri
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from local_llm.gpu.kernel import Call
 from local_llm.gpu.memory import Buffer
 from local_llm.models.model import Model
@@ -58,8 +60,12 @@ def join(
     parts: Parts | None = None,
     taken: Link = APART,
     given: Link = APART,
+    project: Callable[..., list[Call]] = project,
 ) -> list[Call]:
-    """x += y Wᵀ + bias on the residual stream, or its norm where the model has norms there (post_norm)."""
+    """x += y Wᵀ + bias on the residual stream, or its norm where the model has norms there (post_norm).
+
+    project: how steps of a few tokens multiply, in the place of `project`.
+    """
     a, config = model.scratch, model.config
     if not config.post_norm:
         return project(model, tokens, name, y, a.x, add=True, parts=parts, taken=taken, given=given)

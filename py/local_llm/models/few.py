@@ -8,11 +8,11 @@ from __future__ import annotations
 from local_llm.gpu.kernel import Call
 from local_llm.gpu.memory import Buffer
 from local_llm.models import decoder
-from local_llm.models.blocks import fused_qkv
+from local_llm.models.blocks import fused_qkv, join
 from local_llm.models.links import Links, links
 from local_llm.models.model import Model, exact
 from local_llm.ops.attention import MOST_TOKENS, attention_few, few_left, few_parts, few_tokens, parts_for
-from local_llm.ops.elementwise import glu, rms_norm, softcap
+from local_llm.ops.elementwise import glu, softcap
 from local_llm.ops.embedding import embed
 from local_llm.ops.few import matvec_few, matvec_few_glu, row_stride
 from local_llm.ops.leaving import APART, Link
@@ -108,24 +108,6 @@ def _project(
     return calls
 
 
-def _join(
-    model: Model,
-    tokens: int,
-    name: str,
-    y: Buffer,
-    norm: str,
-    parts: Parts | None = None,
-    taken: Link = APART,
-    given: Link = APART,
-) -> list[Call]:
-    a, config = model.scratch, model.config
-    if not config.post_norm:
-        return _project(model, tokens, name, y, a.x, add=True, parts=parts, taken=taken, given=given)
-    gain = model.weights.vectors[norm]
-    calls = _project(model, tokens, name, y, a.normed, parts=parts, taken=taken)
-    return calls + rms_norm(model.shared, tokens, a.normed, gain, a.x, config.width, config.eps, add=True)
-
-
 def _attend(model: Model, tokens: int, layer: int, alike: bool, link: Links) -> list[Call]:
     b, a, config = f"blk.{layer}.", model.scratch, model.config
     gains = model.weights.vectors[b + "qk_norm"] if config.qk_norm else None
@@ -138,7 +120,7 @@ def _attend(model: Model, tokens: int, layer: int, alike: bool, link: Links) -> 
     calls += attention_few(model.shared, tokens, heads, a.qkv, rope, cache, a.attended, gains, parts, past)
     left = few_left(heads, parts, past)
     norm = b + "post_attention_norm"
-    return calls + _join(model, tokens, b + "attn_output", a.attended, norm, left, given=link.gate_up)
+    return calls + join(model, tokens, b + "attn_output", a.attended, norm, left, given=link.gate_up, project=_project)
 
 
 def _feed_forward(model: Model, tokens: int, layer: int, link: Links) -> list[Call]:
@@ -154,4 +136,4 @@ def _feed_forward(model: Model, tokens: int, layer: int, link: Links) -> list[Ca
         calls = _project(model, tokens, b + "gate_up", a.x, a.gate_up, norm=norm, taken=link.gate_up)
         calls += glu(model.shared, tokens, a.gate_up, a.hidden, config.ffn_width, config.activation)
     norm, given = b + "post_ffw_norm", link.following
-    return calls + _join(model, tokens, b + "ffn_down", a.hidden, norm, taken=link.down, given=given)
+    return calls + join(model, tokens, b + "ffn_down", a.hidden, norm, taken=link.down, given=given, project=_project)

@@ -1,7 +1,7 @@
 """Results of a product that are left rounded to bytes for the next one, as shaders/lib/left_input.wgsl says.
 
-Only where inputs are rounded anyway: who is to multiply them need not read four times as much, nor round it, in each of
-hundreds of workgroups. Knows no models.
+Only where inputs are rounded anyway: who is to multiply them need not read two to four times as much, nor round it, in
+each of hundreds of workgroups. Knows no models.
 """
 
 from __future__ import annotations
