@@ -125,3 +125,32 @@ await (await _open_root()).remove("replaced")
 
 def test_what_is_replaced_while_it_is_read_is_there(tab):
     assert python(tab, REPLACED) == [True, [1]]
+
+
+REPLACED_OFTEN = """
+import js
+from local_llm.browser.opfs import OpfsFolder
+
+class Replaced:  # so often while it is read; a handle and its file
+    left = TIMES
+
+    async def getFileHandle(self, name):
+        return self
+
+    async def getFile(self):
+        return self
+
+    async def arrayBuffer(self):
+        if self.left:
+            self.left -= 1
+            await js.Promise.reject(js.DOMException.new("It was replaced.", "NotReadableError"))
+        return js.ArrayBuffer.new(3)
+
+data = await OpfsFolder(Replaced(), "", None).read("about.json")
+data and data.length
+"""
+
+
+@pytest.mark.parametrize(("times", "read"), [(0, 3), (40, 3), (1000, None)])
+def test_a_file_may_be_replaced_often_but_reading_ends(page, times, read):
+    assert python(page, REPLACED_OFTEN.replace("TIMES", str(times))) == read

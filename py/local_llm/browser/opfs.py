@@ -13,9 +13,8 @@ from local_llm.browser.vault import MISSING, Refused, Shared, WholeDigest
 from local_llm.errors import Busy
 
 _ROOT = "local-llm-models"
-_TRIES = 5
 _WRITTEN = ("NoModificationAllowedError", "InvalidModificationError")  # a file of it is written; one came meanwhile
-_PATIENT_TRIES = 50  # a tenth of a second apart
+_TRIES = 50  # while a file is replaced a quarter of the tries to read it fail
 
 
 async def open_root() -> OpfsFolder | str:
@@ -68,6 +67,7 @@ class OpfsFolder(Folder):
         return []  # it is gone
 
     async def read(self, name: str) -> Any | None:
+        """See Folder. While it is replaced it is tried again, for a second."""
         for _ in range(_TRIES):
             try:
                 handle = await self._handle.getFileHandle(name)
@@ -152,7 +152,7 @@ class OpfsFolder(Folder):
         return None
 
     async def remove(self, name: str) -> None:
-        for _ in range(_PATIENT_TRIES):
+        for _ in range(_TRIES):
             try:
                 await self._handle.removeEntry(name, _options(recursive=True))
                 return
