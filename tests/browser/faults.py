@@ -47,6 +47,13 @@ class Faulty:
         return hashlib.sha256(self.data).hexdigest()
 
 
+class PatientServer(ThreadingHTTPServer):
+    """While the machine is busy connections wait in line; one that is not let in costs its client a second."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+
 class FaultyServer:
     """`files` by name; `url` ends in a slash."""
 
@@ -64,8 +71,7 @@ class FaultyServer:
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = PatientServer(("127.0.0.1", 0), Handler)
         self._server.handle_error = lambda request, client_address: None
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
 
@@ -132,8 +138,8 @@ class FaultyServer:
             limit = min(limit, file.cut)
         for at in range(0, limit, step):
             piece = body[at : min(at + step, limit)]
+            file.sent += len(piece)  # before a page that has them can ask
             handler.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
-            file.sent += len(piece)
             time.sleep(file.pace)
         if chunked:
             handler.wfile.write(b"0\r\n\r\n")

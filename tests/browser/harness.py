@@ -6,13 +6,13 @@ import os
 import shutil
 import threading
 import time
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, Playwright
 
+from tests.browser.faults import PatientServer
 from tools.serve import Handler
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,8 +65,7 @@ class TestServer:
             def do_HEAD(self) -> None:  # noqa: N802
                 outer.answer(self)
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), TestHandler)
-        self._server.daemon_threads = True
+        self._server = PatientServer(("127.0.0.1", 0), TestHandler)
         self._server.handle_error = lambda request, client_address: None  # a page that closes drops its connections
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}/"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from statistics import median
 
 from tests.browser.conftest import MODEL
 from tests.browser.stage import serve_models
@@ -74,12 +73,14 @@ def test_a_load_tells_its_stages_and_the_storages_speed_and_all_can_be_copied(bl
 
 def test_a_kept_model_comes_from_storage_nearly_as_fast_as_its_chunks_are_read(blank, server):
     """At most 1.3 times as long, the repacking on the GPU included; the first of six visits fetches the model."""
-    shares = []
+    own, loaded = [], []
     for visit in range(6):
         blank.goto(f"{server.url}bench.html?model=models/{MODEL}&prompt=4&new=1&runs=1&profile=0")
         blank.wait_for_function("() => document.querySelector('#result').textContent", timeout=120_000)
         result = json.loads(blank.locator("#result").text_content() or "")
         assert "error" not in result, result
         assert result["load"]["kept_before"] == (visit > 0)
-        shares += [result["load"]["storage_share"]] if visit else []
-    assert median(shares) >= 1 / 1.3, shares
+        if visit:
+            own.append(result["load"]["storage_bytes_per_second"])
+            loaded.append(result["load"]["weights_bytes_per_second"])
+    assert max(loaded) >= max(own) / 1.3, (loaded, own)  # what else the machine does only slows

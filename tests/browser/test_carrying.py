@@ -49,6 +49,21 @@ def test_where_there_is_no_private_file_system_the_database_keeps_models(tab, fi
     assert file.sent == len(DATA) + 1 + CHUNK
 
 
+WITHOUT_WORKERS = f"""{RIG}
+import js
+worker, js.Worker = js.Worker, None
+found = [await fetched(%r, %r) for visit in range(2)]
+js.Worker = worker
+[*found, await kept(%r)]
+"""
+
+
+def test_a_page_without_workers_keeps_models_too(tab, file):
+    found = python(tab, WITHOUT_WORKERS % (file.url, file.sha256, file.url))
+    assert found == [file.sha256, file.sha256, WHOLE]
+    assert file.sent == len(DATA) + 1
+
+
 def test_a_flipped_bit_on_the_way_to_the_database(tab, file):
     file.flips = 1
     code = "[await fetched(url, sha256), await kept(url), await fetched(url, sha256)]"
@@ -134,9 +149,9 @@ def test_the_list_of_models_pins_saves_and_imports(browser, server, tmp_path):
     page.evaluate("async () => { await llm.loadCatalog('tiny/catalog.json'); await llm.init('tiny'); }")
     page.evaluate("() => llm.unload()")
     press(page, "pin-model")
-    page.wait_for_function("async () => (await llm.getStoredModels())[0].pinned")
+    page.wait_for_function("async () => (await llm.getStoredModels())[0]?.pinned")
     press(page, "unpin-model")
-    page.wait_for_function("async () => !(await llm.getStoredModels())[0].pinned")
+    page.wait_for_function("async () => (await llm.getStoredModels())[0]?.pinned === false")
     with page.expect_download() as saving:
         press(page, "export-model")
     saved = tmp_path / saving.value.suggested_filename

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Error
+from playwright.sync_api import BrowserContext, Error, Page
 
 from tests.browser.faults import Faulty, FaultyServer
 from tests.browser.harness import ADAPTER, QUIET, boot, chromium_path, python
@@ -22,9 +22,8 @@ LANES = 3  # requests at a time
 START = """{}
 import js
 library = Library(patience, 4 << 20)
-before = await kept({!r})
 js.fetching = asyncio.ensure_future(fetched({!r}))
-before"""
+None"""
 
 
 @pytest.fixture
@@ -51,21 +50,28 @@ def start(playwright, profile: Path) -> tuple[BrowserContext, int]:
 def test_a_download_survives_the_death_of_its_browser(playwright, server, file, tmp_path, request):
     times = 10 if request.config.getoption("--soak") else 2
     dice = random.Random(request.node.name)
-    held, sent = [], []
+    held, sent, seen = [], [], 0
     for left in range(times, -1, -1):
         context, pid = start(playwright, tmp_path / "profile")
         page = context.new_page()
         boot(page, server.url)
-        before = python(page, START.format(RIG, file.url, file.url))
-        held.append(before[0][0] if before else 0)
+        held.append(_kept(page, file))
         sent.append(file.sent)
+        assert held[-1] >= seen, "what was kept stays"
+        python(page, START.format(RIG, file.url))
         if not left:
             file.pace = 0.0
             assert python(page, "import js\nawait js.fetching") == file.sha256
             context.close()
             break
+        end = time.monotonic() + 20
         goal = file.sent + dice.randrange(500_000, CHUNK)
         wait_for(lambda goal=goal: file.sent > goal)
+        while True:
+            came, seen = file.sent - sent[-1], _kept(page, file)
+            if came - (seen - held[-1]) < 0.8 * LANES * LOST:  # else the machine was busy with something else
+                break
+            assert time.monotonic() < end
         time.sleep(dice.random() / 10)
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda pid=pid: _ended(pid))
@@ -75,12 +81,17 @@ def test_a_download_survives_the_death_of_its_browser(playwright, server, file, 
             continue
     size = len(file.data)
     print(f"{times} kills: kept {held} bytes, sent {file.sent} of {size}")
-    assert held == sorted(held), "what was kept stays"
     assert held[-1] > 0
     assert all(
         there >= came - number * LANES * LOST for number, (there, came) in enumerate(zip(held, sent, strict=True))
     )
     assert file.sent <= size + times * LANES * LOST
+
+
+def _kept(page: Page, file: Faulty) -> int:
+    """Bytes of it that are kept."""
+    found = python(page, f"{RIG}\nawait kept({file.url!r})")
+    return found[0][0] if found else 0
 
 
 def _ended(pid: int) -> bool:

@@ -106,7 +106,7 @@ def test_streaming_tells_the_same_text(page, model):
 
 @pytest.mark.parametrize("stop", ["break", "signal", "interrupt"])
 def test_stopping_leaves_it_ready(page, model, stop):
-    found = stream(page, {"maxTokens": 400}, stop)
+    found = stream(page, {"maxTokens": 400, "ignoreEos": True}, stop)
     assert found["error"] == ("AbortError" if stop == "signal" else None)
     assert found["ready"] is True
     assert found["generating"] is False
@@ -121,7 +121,7 @@ def test_a_signal_stops_a_whole_answer(page, model):
         const aborter = new AbortController();
         const ended = new Promise((resolve) => addEventListener("local-llm:generation-end", resolve, { once: true }));
         addEventListener("local-llm:token", () => aborter.abort(), { once: true });
-        const options = { maxTokens: 400, temperature: 0, signal: aborter.signal };
+        const options = { maxTokens: 400, temperature: 0, ignoreEos: true, signal: aborter.signal };
         const name = await llm.chat(messages, options).catch((error) => error.name);
         return [name, (await ended).detail, llm.getStatus().isGenerating];
     }"""

@@ -29,7 +29,7 @@ STORY = """async ([times, clears]) => {
                 await files.removeEntry('local-llm-models', { recursive: true });
                 break;
             } catch (error) { // while one of the files is being written
-                if (error.name !== 'NoModificationAllowedError') throw error;
+                if (!/^(NoModificationAllowed|InvalidModification)Error$/.test(error.name)) throw error;
                 await new Promise((go) => setTimeout(go, 50));
             }
             addEventListener('local-llm:token', strike);

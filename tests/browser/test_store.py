@@ -71,7 +71,7 @@ def file(faulty, request):
 
 def fetch(page, file, sha256=None):
     """[what came: a sha256 or an error, what is kept of it]."""
-    rig = RIG.replace("stall_seconds=10", "stall_seconds=0.5") if file.stalls else RIG  # where a pause is no fault
+    rig = RIG.replace("stall_seconds=10", "stall_seconds=2") if file.stalls else RIG  # where a pause is no fault
     code = f"{rig}\n[await fetched({file.url!r}, {sha256!r}), await kept({file.url!r})]"
     return python(page, code)
 
@@ -106,7 +106,7 @@ while True:
         await files.removeEntry("local-llm-models", js.JSON.parse('{{"recursive": true}}'))
         break
     except JsException as error:  # while one of the files is being written
-        assert error.name == "NoModificationAllowedError"
+        assert error.name in ("NoModificationAllowedError", "InvalidModificationError")
         await asyncio.sleep(0.05)
 found += [await kept(url), await fetched(url, sha256), await kept(url)]
 found
@@ -150,7 +150,7 @@ def test_a_server_that_cuts_every_long_answer(tab, file, request):
         ({"always": 404}, "404"),
         ({"always": 416}, "416"),
         ({"kind": "text/html; charset=utf-8"}, "an HTML page"),
-        ({"stalls": 99}, "no byte came for 0.5 seconds"),
+        ({"stalls": 99}, "no byte came for 2 seconds"),
     ],
 )
 def test_what_is_not_recovered_is_said(tab, file, fault, said):
@@ -225,10 +225,14 @@ def test_another_version_is_never_mixed_in(tab, file):
     code = f"""{RIG}
 blobs = await library.opener({file.url!r})({file.url!r})
 await blobs.read(0, 300_000)
+for _ in range(200):
+    if (found := await kept({file.url!r})) and found[0][0]:
+        break
+    await asyncio.sleep(0.02)
 library.rest()
 await kept({file.url!r})
 """
-    file.pace = 0.1
+    file.pace = 0.2
     [[nbytes, size, whole]] = python(tab, code)
     assert 0 < nbytes < size
     assert not whole
@@ -309,26 +313,12 @@ def test_a_download_goes_on_after_the_browser_was_closed(playwright, server, fil
             python(page, f"{RIG}\nimport js\njs.fetching = asyncio.ensure_future(fetched({file.url!r}))\nNone")
             held = f"{RIG}\nawait kept({file.url!r})"
             wait_for(lambda page=page, held=held: any(there >= 2 * CHUNK for there, _, _ in python(page, held)))
+            page.wait_for_timeout(200)  # a chunk has its name before its bytes
         else:
             before, file.pace = file.sent, 0.0
             assert fetch(page, file) == [file.sha256, WHOLE]
             assert file.sent - before < 0.8 * len(DATA)
         context.close()
-
-
-WITHOUT_WORKERS = f"""{RIG}
-import js
-worker, js.Worker = js.Worker, None
-found = [await fetched(%r, %r) for visit in range(2)]
-js.Worker = worker
-[*found, await kept(%r)]
-"""
-
-
-def test_a_page_without_workers_keeps_models_too(tab, file):
-    found = python(tab, WITHOUT_WORKERS % (file.url, file.sha256, file.url))
-    assert found == [file.sha256, file.sha256, WHOLE]
-    assert file.sent == len(DATA) + 1
 
 
 HELD = f"""{RIG}

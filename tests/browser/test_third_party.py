@@ -78,7 +78,9 @@ def test_their_event_bus_hears_everything(page):
 
 
 def test_their_state_manager_keeps_the_settings(page):
-    page.wait_for_function("() => JSON.parse(shelf.get('local-llm:settings')).measured.tiny.generations === 1")
+    page.wait_for_function(
+        "() => JSON.parse(shelf.get('local-llm:settings') ?? 'null')?.measured?.tiny?.generations === 1"
+    )
     kept = page.evaluate("() => JSON.parse(shelf.get('local-llm:settings'))")
     assert kept["model"] == "tiny/tiny.gguf"
     assert page.evaluate("() => localStorage.length") == 0

@@ -21,6 +21,13 @@ library = Library(patience, 4 << 20)
 async def parts(url):
     file = await file_of(await _open_root(), folder_name(url))
     return [[*file.parts], [*file.done], len(file.chunks), file.nbytes]
+
+async def parts_in_the_end(url):
+    for _ in range(100):
+        if not (found := await parts(url))[1]:
+            break
+        await asyncio.sleep(0.02)  # they are being removed
+    return found
 """
 BROKEN_OFF = """
 import js
@@ -77,7 +84,7 @@ def broken_off(tab, file):
 
 def whole(tab, file):
     """Fetch all of it: the sha256 that came, and what lies there then."""
-    code = f"{HERE}\n[await fetched({file.url!r}), await parts({file.url!r}), await kept({file.url!r})]"
+    code = f"{HERE}\n[await fetched({file.url!r}), await parts_in_the_end({file.url!r}), await kept({file.url!r})]"
     assert python(tab, code) == [file.sha256, [[], [], 1, len(DATA)], [[len(DATA), len(DATA), True]]]
 
 
@@ -154,3 +161,53 @@ data and data.length
 @pytest.mark.parametrize(("times", "read"), [(0, 3), (40, 3), (1000, None)])
 def test_a_file_may_be_replaced_often_but_reading_ends(page, times, read):
     assert python(page, REPLACED_OFTEN.replace("TIMES", str(times))) == read
+
+
+WRITTEN_LATE = f"""{HERE}
+from local_llm.browser import opfs
+
+keep = opfs.OpfsFolder._keep
+
+async def late(self, name, data):
+    await asyncio.sleep(1)
+    return await keep(self, name, data)
+
+library = Library(patience, 1 << 18)
+opfs.OpfsFolder._keep = late
+blobs = await library.opener(URL)(URL)
+read = await blobs.read(0, 1 << 18)
+await asyncio.sleep(0.1)  # the keeping has begun
+library.rest()
+await asyncio.sleep(0)
+opfs.OpfsFolder._keep = keep
+"""
+ALL_NAMES = f"""{HERE}
+await asyncio.sleep(2)
+folder = await (await _open_root()).folder(folder_name(URL))
+[await fetched(URL), sorted(name[:6] for name in await folder.names() if name[0].isdigit()), await library.delete(URL)]
+"""
+
+
+def test_what_is_written_late_does_not_come_into_another_version(page, file):
+    file.pace = 0.05
+    python(page, WRITTEN_LATE.replace("URL", repr(file.url)))
+    file.data, file.etag, file.pace = DATA[::-1], '"2"', 0.0
+    asked = f"{HERE}\nlibrary = Library(patience, 1 << 18)\nawait fetched({file.url!r})"
+    assert python(page, asked) == file.sha256
+    numbers = [f"{number:06d}" for number in range(12)]
+    assert python(page, ALL_NAMES.replace("URL", repr(file.url))) == [file.sha256, numbers, len(DATA)]
+
+
+DELETED = f"""{HERE}
+library = Library(patience, 4 << 20)
+found = [await fetched(URL)]
+files = [file for file in await library._files() if file.about and file.about.url == URL]
+found += [await library.delete(URL)]
+await library._note(files[0], pinned=True)
+[*found, await kept(URL)]
+"""
+
+
+def test_a_note_of_what_was_deleted_does_not_bring_it_back(tab, file):
+    file.pace = 0.0
+    assert python(tab, DELETED.replace("URL", repr(file.url))) == [file.sha256, len(DATA), []]

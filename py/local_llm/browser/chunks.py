@@ -112,6 +112,11 @@ class Chunks:
         self._lanes.clear()
 
     @property
+    def writing(self) -> list[asyncio.Task[Any]]:
+        """What is still written of it after a stop: until it ends nobody else may begin with the file."""
+        return [*self._unfinished.saving, *(self._folder.writing if self._folder else ())]
+
+    @property
     def lacking(self) -> int:
         """Bytes that are not kept yet."""
         return self.size - sum(map(self._length, self._kept))
@@ -318,7 +323,7 @@ class Chunks:
 
     async def _keep(self, index: int, data: Any, folder: Folder) -> None:
         name, data = await folder.keep(f"{index:06d}", data)
-        await self._unfinished.finished(index)
+        await asyncio.shield(self._unfinished.finished(index))  # what nobody needs goes, whoever stops
         self._kept[index] = name
         self._remember(index, data)
         self._landed(index)
@@ -374,7 +379,7 @@ class Chunks:
             self.whole.set()
             self._news.set()
             return
-        for name in self._kept.values():
+        for name in [*self._kept.values()]:
             await folder.remove(name)
         self._kept.clear()
         self._recent.clear()

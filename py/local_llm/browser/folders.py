@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from typing import Any
 
 import js
@@ -53,6 +55,11 @@ class Folder(ABC):
         name = f"{name}-{await sha256(data)}"
         await self.write(name, data)
         return name, data
+
+    @property
+    def writing(self) -> Collection[asyncio.Task[Any]]:
+        """What is written, also for those who were cancelled and do not wait; here nothing that could come too late."""
+        return ()
 
     async def taken(self, name: str, spare: Any = None) -> Any | None:
         """A piece's bytes as a Uint8Array; None where there are none that fit its name.

@@ -63,6 +63,7 @@ class Library:
         self._announced: dict[str, int] = {}  # bytes of a whole model, for which there must be room
         self._absent: dict[str, str] = {}  # models, by the URL of a file that is not there
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._leaving: set[asyncio.Task[None]] = set()  # let go of locks when what is written is written
         self._noting = asyncio.Lock()
 
     def address(self, place: str) -> str:
@@ -166,8 +167,8 @@ class Library:
     async def _note(self, file: File, **changes: Any) -> None:
         """Change what is known of a file: one after the other, or one change would undo another."""
         async with self._noting:
-            about = await about_of(file.folder) or file.about
-            if about is not None:
+            about = await about_of(file.folder)
+            if about is not None:  # else it was deleted meanwhile
                 await write_about(file.folder, replace(about, **changes))
 
     async def _check_room(self, missing: int, url: str, model: str = "") -> None:
@@ -221,7 +222,12 @@ class Library:
     def _let_go(self, url: str) -> None:
         use = self._using.pop(url)
         use.chunks.stop()
-        _release(use.held)
+        if use.chunks.writing:
+            leaving = asyncio.ensure_future(_leave(use))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+        else:
+            _release(use.held)
 
     # What is kept
 
@@ -262,6 +268,8 @@ class Library:
 
     async def _alone(self, urls: Sequence[str], model: str, remedy: str) -> list[Callable[[], Any]]:
         """Locks of files that nobody uses, here or in another tab, all of them. Raises Busy."""
+        while self._leaving:
+            await asyncio.wait(self._leaving)
         held: list[Callable[[], Any]] = []
         try:
             for url in urls:
@@ -362,6 +370,12 @@ async def _open_root() -> Folder | str:
     root = await open_root()
     found = await open_indexed() if isinstance(root, str) else root
     return f"{root} {found}" if isinstance(found, str) else found
+
+
+async def _leave(use: _Use) -> None:
+    while use.chunks.writing:
+        await asyncio.wait(use.chunks.writing)
+    _release(use.held)
 
 
 def _release(held: list[Callable[[], Any]]) -> None:

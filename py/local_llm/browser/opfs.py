@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Collection, Coroutine
+from typing import Any, TypeVar
 
 import js
 from pyodide.ffi import JsException, to_js
@@ -12,6 +13,7 @@ from local_llm.browser.folders import Folder, full
 from local_llm.browser.vault import MISSING, Refused, Shared, WholeDigest
 from local_llm.errors import Busy
 
+T = TypeVar("T")
 _ROOT = "local-llm-models"
 _WRITTEN = ("NoModificationAllowedError", "InvalidModificationError")  # a file of it is written; one came meanwhile
 _TRIES = 50  # while a file is replaced a quarter of the tries to read it fail
@@ -39,6 +41,7 @@ class OpfsFolder(Folder):
         self._handle = handle
         self._path = path
         self._worker = worker
+        self._writing: set[asyncio.Task[Any]] = set()
 
     async def folder(self, name: str) -> OpfsFolder:
         path = f"{self._path}/{name}"
@@ -84,10 +87,7 @@ class OpfsFolder(Folder):
         return None
 
     async def write(self, name: str, data: Any) -> None:
-        # who is cancelled does not wait, but the file is written: half a write would keep its folder locked
-        writing = asyncio.ensure_future(self._write(name, data))
-        writing.add_done_callback(lambda task: task.cancelled() or task.exception())
-        await asyncio.shield(writing)
+        await self._to_its_end(self._write(name, data))
 
     async def _write(self, name: str, data: Any) -> None:
         try:
@@ -106,9 +106,19 @@ class OpfsFolder(Folder):
             raise full() from None
 
     async def keep(self, name: str, data: Any) -> tuple[str, Any]:
-        keeping = asyncio.ensure_future(self._keep(name, data))
-        keeping.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return await asyncio.shield(keeping)
+        return await self._to_its_end(self._keep(name, data))
+
+    @property
+    def writing(self) -> Collection[asyncio.Task[Any]]:
+        return self._writing
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Who is cancelled does not wait, but the file is written: half a write would keep its folder locked."""
+        writing = asyncio.ensure_future(work)
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+        writing.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(writing)
 
     async def _keep(self, name: str, data: Any) -> tuple[str, Any]:
         vault = await self._worker.get()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -45,6 +45,11 @@ class Unfinished:
         for name in sorted(names) if folder else ():
             if span := span_of(name):
                 self._names.setdefault(span[0], []).append(name)
+
+    @property
+    def saving(self) -> Collection[asyncio.Task[None]]:
+        """Parts that are being written."""
+        return self._saving.values()
 
     def begun(self, index: int) -> bool:
         """Whether something of this chunk may be kept: a request begins with it, since its own begin is not needed."""
