@@ -145,9 +145,13 @@ async def put_in(part: Part, folder: Folder, about: About) -> About:
             if part.chunks and names[index] != part.chunks[index]:
                 raise _changed(part, f"chunk {index} is another one")
 
-    async with asyncio.TaskGroup() as lanes:
-        for start in range(_LANES):
-            lanes.create_task(lane(start))
+    try:
+        async with asyncio.TaskGroup() as lanes:
+            for start in range(_LANES):
+                lanes.create_task(lane(start))
+    finally:
+        while folder.writing:  # else it could come when something else lies there
+            await asyncio.wait(folder.writing)
     if part.sha256 and (found := await _digest(folder, [names[index] for index in range(about.count)])) != part.sha256:
         raise _changed(part, f"expected the sha256 {part.sha256}, found {found}")
     return replace(about, sha256=part.sha256, note=ABSENT if part.absent else "")
