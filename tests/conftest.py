@@ -15,8 +15,6 @@ if IN_PAGE:
 else:
     from hypothesis import settings
 
-    settings.register_profile("shared processor", deadline=5_000)  # ms an example: another test may run beside it
-    settings.load_profile("shared processor")
     _loop = asyncio.new_event_loop()
 
     def wait(task):
@@ -33,6 +31,14 @@ def pytest_addoption(parser):
     parser.addoption("--soak", action="store_true", help="faults and repetitions in their long form")
 
 
+def pytest_configure(config):
+    """Hypothesis draws the same examples each time, others for a soak. Each has a minute: other tests run beside it."""
+    if not IN_PAGE:
+        again = not config.getoption("--soak")
+        settings.register_profile("shared processor", deadline=60_000, derandomize=again, print_blob=True)
+        settings.load_profile("shared processor")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
     """Tests are coroutines; no plugin is needed to run them on either host."""
@@ -41,6 +47,16 @@ def pytest_pyfunc_call(pyfuncitem):
     names = pyfuncitem._fixtureinfo.argnames
     wait(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
     return True
+
+
+@pytest.fixture(scope="session", autouse=not IN_PAGE)
+def folders_of_nobody(tmp_path_factory):
+    """What CPython's host keeps lies elsewhere than a user's own settings and files."""
+    folder = tmp_path_factory.mktemp("nobody")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("local_llm.native.store.config_folder", lambda: folder / "config")
+        patched.setattr("local_llm.native.host.cache_folder", lambda: folder / "cache")
+        yield
 
 
 @pytest.fixture(scope="session")

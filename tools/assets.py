@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from tools.shell import CACHE, ROOT, Failure, find_program, run, say
+from tools.shell import CACHE, ROOT, Failure, fetch, find_program, say
 
 LOCK = ROOT / "assets.json"
 FOLDER = CACHE / "assets"
@@ -106,11 +106,13 @@ def download(package: Package, python: Path, into: Path) -> Path:
     if package.kind == "pypi":
         # One fixed platform, so that everyone gets the archive whose hash is in the lock.
         fixed = ["--only-binary", ":all:", "--python-version", "3.11", "--platform", "manylinux2014_x86_64"]
-        run([python, "-m", "pip", "download", "-q", "--no-deps", *fixed, "-d", into, spec], purpose, _NETWORK)
+        command = [python, "-m", "pip", "download", "-q", "--no-deps", *fixed, "-d", into, spec]
+        fetch(command, purpose, _NETWORK, into=into)
     else:
         npm = find_program("npm", "npm", "Install Node.js with npm.")
         env = {} if _home_is_writable() else {"npm_config_cache": str(CACHE / "npm")}
-        run([npm, "pack", "--silent", "--ignore-scripts", "--pack-destination", into, spec], purpose, _NETWORK, env=env)
+        command = [npm, "pack", "--silent", "--ignore-scripts", "--pack-destination", into, spec]
+        fetch(command, purpose, _NETWORK, into=into, env=env)
     found = [path for path in into.iterdir() if path.suffix in (".whl", ".tgz")]
     if len(found) != 1:
         raise Failure(f"Could not {purpose}: expected one archive, found {len(found)}. {_NETWORK}")

@@ -51,7 +51,7 @@ def ensure() -> Path:
     """Chromium's path; it is installed where none is found and we may."""
     found = find()
     if found is None:
-        apt_install(["chromium"], "No Chromium or Chrome was found", _REMEDY)
+        apt_install(["chromium"], "No Chromium or Chrome was found", _REMEDY, find)
         found = find()
     if found is None:
         raise Failure(f"No Chromium or Chrome was found, not even after installing Debian's. {_REMEDY}")

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tools.shell import ROOT, apt_install, run, say
+from tools.shell import ROOT, apt_install, fetch, run, say
 
 FOLDER = ROOT / ".venv"
 _STAMP = FOLDER / "local-llm.json"
@@ -61,7 +61,7 @@ def install(groups: Iterable[str]) -> None:
         return
     everything = sorted({*stamp["requirements"], *wanted})
     say(f"  installing {len(everything)} Python packages and what they need …")
-    run([python_path(), "-m", "pip", "install", "-q", *everything], "install Python packages with pip", _REMEDY)
+    fetch([python_path(), "-m", "pip", "install", "-q", *everything], "install Python packages with pip", _REMEDY)
     _write_stamp({**stamp, "requirements": everything})
 
 

@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,16 +20,43 @@ except ImportError:  # Windows
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".cache"
 LOG = CACHE / "last-failure.log"
+PAUSES = (2.0, 10.0)  # seconds before another attempt at what the network or a lock of others may have broken
+_APT = threading.Lock()  # several threads install; apt-get does one thing at a time
+_PATIENT = ("-o", "Acquire::Retries=5", "-o", "DPkg::Lock::Timeout=120")
 
 
 class Failure(Exception):
     """Something the user must know: one sentence that says what was wanted, what was found and what to do."""
 
 
+class CommandFailed(Failure):
+    """A program ran and ended with another status than 0."""
+
+
 def say(text: str) -> None:
     """A line of progress, on stderr: stdout belongs to the answer."""
     sys.stderr.write(f"{text}\n")  # one write: several threads talk
     sys.stderr.flush()
+
+
+def fetch(
+    command: Sequence[str | Path],
+    purpose: str,
+    remedy: str,
+    *,
+    into: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> str:
+    """run, and again after each of PAUSES while the program fails. into: a folder that each attempt finds empty."""
+    for pause in PAUSES:
+        try:
+            return run(command, purpose, remedy, env=env)
+        except CommandFailed:
+            say(f"  could not {purpose}; trying again in {pause:g} s …")
+        time.sleep(pause)
+        for path in into.iterdir() if into else ():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return run(command, purpose, remedy, env=env)
 
 
 def run(
@@ -45,7 +74,7 @@ def run(
         CACHE.mkdir(exist_ok=True)
         LOG.write_text(f"$ {' '.join(words)}\n{done.stdout}\n{done.stderr}\n", encoding="utf-8")
         complaint = _complaint(done.stderr or done.stdout)
-        raise Failure(f"Could not {purpose}: {complaint}. {remedy} (All it said: {LOG.relative_to(ROOT)})")
+        raise CommandFailed(f"Could not {purpose}: {complaint}. {remedy} (All it said: {LOG.relative_to(ROOT)})")
     return done.stdout
 
 
@@ -61,23 +90,29 @@ def find_program(name: str, debian_package: str, remedy: str) -> str:
     """The path of a program, installed from Debian's archive where it is missing and we may do so."""
     found = shutil.which(name)
     if not found:
-        apt_install([debian_package], f"{name} was not found", remedy)
+        apt_install([debian_package], f"{name} was not found", remedy, lambda: shutil.which(name))
         found = shutil.which(name)
     if not found:
         raise Failure(f"{name} was not found, not even after installing {debian_package}. {remedy}")
     return found
 
 
-def apt_install(packages: Sequence[str], why: str, remedy: str) -> None:
-    """Install Debian packages as root or with password-less sudo. Raises Failure(why, remedy) where we may not."""
+def apt_install(packages: Sequence[str], why: str, remedy: str, there: Callable[[], object] = lambda: None) -> None:
+    """Install Debian packages as root or with password-less sudo. Raises Failure(why, remedy) where we may not.
+
+    there: finds what is wanted, if another thread has installed it meanwhile.
+    """
     prefix = _root_prefix()
     if prefix is None or not shutil.which("apt-get"):
         raise Failure(f"{why}, and it cannot be installed from here without root on Debian. {remedy}")
-    say(f"  {why}: installing {', '.join(packages)} with apt-get …")
-    apt = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
-    run([*apt, "update"], "refresh Debian's package lists", "Check the network, then run this again.")
-    install = [*apt, "install", "-y", "--no-install-recommends", *packages]
-    run(install, f"install {', '.join(packages)}", remedy)
+    with _APT:
+        if there():
+            return
+        say(f"  {why}: installing {', '.join(packages)} with apt-get …")
+        apt = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", *_PATIENT]
+        fetch([*apt, "update"], "refresh Debian's package lists", "Check the network, then run this again.")
+        install = [*apt, "install", "-y", "--no-install-recommends", *packages]
+        fetch(install, f"install {', '.join(packages)}", remedy)
 
 
 def _root_prefix() -> list[str] | None:

@@ -12,6 +12,7 @@ from local_llm import LocalLLM
 from local_llm.entry import default_host
 from tests.conftest import wait
 from tests.model.posing import posing
+from tests.unit.service_rig import Shelf
 
 ROOT = Path(__file__).parents[2]
 ASSETS = ROOT / ".cache" / "assets"  # build.py puts them there
@@ -63,10 +64,12 @@ def counted(device):
 
 @pytest.fixture(scope="session")
 def host(counted):
+    """Each service takes it with a store of its own: what another one was told of the same model would count for it."""
+
     async def open_device():
         return counted
 
-    return replace(default_host(), open_device=open_device)
+    return replace(default_host(), open_device=open_device, store=Shelf())
 
 
 @pytest.fixture
@@ -83,7 +86,7 @@ def gpu_llm(host, counted):
 
 def watched(host, counted):
     before = counted.nbytes
-    service = LocalLLM(host)
+    service = LocalLLM(replace(host, store=Shelf()))
     yield service
     wait(service.unload())
     assert counted.nbytes == before, "GPU buffers are left behind"
@@ -92,7 +95,7 @@ def watched(host, counted):
 @pytest.fixture(scope="session")
 def real(host):
     """SmolLM2-135M-Instruct, loaded once."""
-    service = LocalLLM(host)
+    service = LocalLLM(replace(host, store=Shelf()))
     wait(service.init(str(MODEL), context_size=1024))
     yield service
     wait(service.unload())

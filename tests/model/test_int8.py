@@ -56,7 +56,7 @@ async def test_matrices_whose_rows_end_within_a_block_keep_exact_products(host, 
     """In a file that is only so of MLC. The last tokens of the longest chunk show whether there is room for all."""
     tiny = write_tiny_gguf(tmp_path / "tiny.gguf", 3, layers=1, ffn=100, context=32, tied=False)
     write_mlc(tmp_path / "folder", tiny.metadata, tiny.tensors, "q4f16_1")
-    service = LocalLLM(replace(posing(host, counted), self_test=False))
+    service = LocalLLM(replace(posing(host, counted), store=Shelf(), self_test=False))
     logits = {}
     for mode in ("off", "auto"):
         await service.init(str(tmp_path / "folder"), int8=mode)
@@ -147,7 +147,7 @@ async def test_where_exact_products_win_logits_are_exact(host, counted, path, mo
 )
 async def test_where_inputs_are_rounded(host, counted, path, caps, rounds):
     assert PACKED_DOT in counted.caps.features
-    service = LocalLLM(replace(posing(host, counted, **caps), self_test=False))
+    service = LocalLLM(replace(posing(host, counted, **caps), store=Shelf(), self_test=False))
     await service.init(path)
     try:
         assert (await service.runtime_info())["int8"] == rounds

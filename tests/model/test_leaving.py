@@ -91,7 +91,8 @@ async def test_matrices_in_parts_round_their_own_inputs(host, counted, tmp_path,
     """Gate and up, for which steps of a few tokens have no kernel: both kinds of steps shall see the same numbers."""
     monkeypatch.setattr(weights, "WINDOW_BYTES", 200_000)
     path = write_tiny_gguf(tmp_path / "tiny.gguf", 2, width=768, layers=2, ffn=512, types="Q4_0", context=64).path
-    service = LocalLLM(replace(posing(host, counted, max_binding_bytes=300_000), self_test=False))
+    small = posing(host, counted, max_binding_bytes=300_000)
+    service = LocalLLM(replace(small, store=Shelf(), self_test=False))
     await service.init(str(path), cache_bits=8)
     try:
         model = service._require().model

@@ -33,7 +33,7 @@ def test_the_pages_python_makes_the_same_definitions():
         "folders": {kind: original(kind).to_str() for kind in BUILDERS},
     }
     command = ["node", SCRIPT, ASSETS / "pyodide", ROOT / "py"]
-    done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     made = {kind: tokenizer_json(metadata_of(kind), kind) for kind in golden()}
     made |= {kind: read_folder(kind, TokenizerFiles(text.encode()))[1] for kind, text in job["folders"].items()}

@@ -1,5 +1,6 @@
 """SmolLM2-135M-Instruct packed as MLC's q4f16_1: it still speaks, and loses just what its 4 bits cost."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from tests.conftest import wait
 from tests.model.test_real import MARGIN, perplexity, reference
 from tests.reference import llama
 from tests.reference.folders import from_mlc, write_mlc
+from tests.unit.service_rig import Shelf
 
 TEXT = Path(__file__).with_name("english.txt").read_text(encoding="utf-8")
 
@@ -20,7 +22,7 @@ def packed(host, tmp_path_factory):
     metadata, tensors = reference()
     folder = tmp_path_factory.mktemp("mlc") / "SmolLM2-135M-Instruct-q4f16_1-MLC"
     values = from_mlc(metadata, write_mlc(folder, metadata, tensors, "q4f16_1", shards=4))
-    service = LocalLLM(host)
+    service = LocalLLM(replace(host, store=Shelf()))
     wait(service.init(str(folder), context_size=256))
     yield service, metadata, values
     wait(service.unload())

@@ -140,7 +140,7 @@ def wasm_ids(folder: Path, definitions: Mapping[str, bytes], texts: list[str]) -
         str(WASM),
         *(str(folder / n) for n in definitions),
     ]
-    done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, check=True, timeout=600)
     return dict(zip(definitions, json.loads(done.stdout), strict=True))
 
 

@@ -248,7 +248,7 @@ def test_another_content_is_refused(tmp_path):
 
 def test_another_archive_is_refused(tmp_path, monkeypatch):
     one, archive = package(tmp_path, "pypi", "a/b.txt")
-    monkeypatch.setattr(assets, "run", lambda *_, **__: (tmp_path / "into" / "a.whl").write_bytes(b"other"))
+    monkeypatch.setattr(assets, "fetch", lambda *_, **__: (tmp_path / "into" / "a.whl").write_bytes(b"other"))
     (tmp_path / "into").mkdir()
     with pytest.raises(Failure, match=r"a 1 is not what assets\.json locks: .*got 5 bytes"):
         assets.download(one, Path(sys.executable), tmp_path / "into")

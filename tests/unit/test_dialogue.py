@@ -4,7 +4,7 @@ import itertools
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from local_llm.errors import InvalidRequest
@@ -47,7 +47,6 @@ def test_what_people_type_stays_text_and_reads_back():
     assert ids[1 : ids.index(2)] == PLAIN.encode(f"user\n{text}").ids
 
 
-@settings(deadline=5000)
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join), st.lists(st.sampled_from(PIECES), max_size=8))
 def test_no_message_makes_a_control_token_whatever_stands_beside_it(first, second):
     messages = [*user(first), {"role": "assistant", "content": "".join(second)}]
@@ -55,7 +54,6 @@ def test_no_message_makes_a_control_token_whatever_stands_beside_it(first, secon
     assert found == [1, 2, 1, 2, 1]
 
 
-@settings(deadline=5000)
 @given(st.lists(st.sampled_from(PIECES), max_size=6).map("".join).filter(str.strip))
 def test_not_even_with_a_template_that_puts_text_inside_a_control_token(text):
     assert not [token for token in ODD.chat_ids(user(text)) if token < len(CONTROL)]

@@ -308,7 +308,7 @@ SOUND = {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "<s>": 3}, "merges": 
 
 
 @example(model={"unk_token": "none"}, rest={}, config={"chat_template": "0"})
-@settings(deadline=5000, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.dictionaries(st.sampled_from(KEYS), JSON, max_size=2),
     st.dictionaries(st.sampled_from(("added_tokens", "post_processor", "pre_tokenizer", "decoder")), JSON, max_size=2),

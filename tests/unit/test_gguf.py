@@ -274,7 +274,7 @@ def test_a_head_that_would_fill_memory_is_refused_before_it_is_read():
 BASE = encode_gguf(SOUND | {"tokens": ["a", "b"], "numbers": [1, 2, 3]}, {"w": matrix(2), "v": matrix(1, 32, "F32")})
 
 
-@settings(max_examples=100, deadline=20_000)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, 330), st.binary(min_size=1, max_size=8)), min_size=1, max_size=4))
 def test_mutated_heads_end_in_a_typed_error_or_a_sound_directory(patches):
     data = bytearray(BASE)

@@ -1,5 +1,8 @@
 """The native Blobs and Store: files, bytes, servers with and without ranges, and what goes wrong with them."""
 
+import json
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -196,7 +199,31 @@ def test_settings_survive(tmp_path):
     wait(FileStore(path).set("model", "x"))
     assert wait(FileStore(path).get("theme")) == "dunkel 🌙"
     assert wait(FileStore(path).get("none")) is None
-    assert [file.name for file in path.parent.iterdir()] == ["store.json"]
+    assert {file.name for file in path.parent.iterdir()} - {"store.lock"} == {"store.json"}
+
+
+def test_processes_do_not_lose_what_others_keep(tmp_path):
+    code = f"""import asyncio, sys
+sys.path[:0] = {sys.path!r}
+from pathlib import Path
+from local_llm.native.store import FileStore
+store = FileStore(Path(sys.argv[1]))
+print(flush=True)
+sys.stdin.read()
+for n in range(100):
+    asyncio.run(store.set(sys.argv[2] + str(n), "x"))
+"""
+    path = tmp_path / "store.json"
+    commands = [[sys.executable, "-c", code, str(path), name] for name in "abc"]
+    processes: list[Any] = [
+        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for words in commands
+    ]
+    for process in processes:
+        assert process.stdout.readline()
+    for process in processes:  # all of them are ready
+        process.stdin.close()
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert len(json.loads(path.read_text("utf-8"))) == 300
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"theme": 5}', b"\xff\xfe"])

@@ -165,6 +165,15 @@ async def test_without_room_or_a_disk_files_are_read_and_not_kept(opened, file, 
     assert await whole(opened) == DATA
 
 
+async def test_what_another_process_renames_meanwhile_is_no_failure(opened, file, tmp_path):
+    await (await opened()).read(0, BEGUN)
+    beside = chunks(tmp_path)[0].with_name("000005-0.1.tmp")
+    beside.symlink_to(tmp_path / "renamed")  # is listed, and gone when it is looked at
+    assert await whole(opened) == DATA
+    beside.unlink()
+    assert len(chunks(tmp_path)) == 6
+
+
 async def test_servers_without_ranges_and_paths_are_read_as_they_are(opened, file, tmp_path):
     file.ranges = False
     assert await whole(opened) == DATA

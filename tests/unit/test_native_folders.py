@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from local_llm.native.folders import cache_folder, config_folder
+from local_llm.native.store import open_store
 
 HOME = Path("/home/ann")
 
@@ -30,3 +31,7 @@ def test_folders_follow_the_systems_habit(monkeypatch, platform, variables, conf
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert (config_folder(), cache_folder()) == (config / "local-llm", cache / "local-llm")
+
+
+def test_no_test_writes_to_a_users_own():
+    assert config_folder() not in open_store()._path.parents

@@ -11,7 +11,7 @@ from tests.model.tiny import write_tiny_gguf
 from tests.unit.service_rig import Bench
 
 LENGTH = 100_000
-QUICK = 5.0  # seconds; they take some tenths, and a quadratic way would take minutes
+QUICK = 5.0  # seconds of the processor; they take some tenths, and a quadratic way would take minutes
 
 
 @pytest.fixture
@@ -34,12 +34,12 @@ def start(tmp_path):
 async def test_a_long_prompt_is_refused_quickly(start, text, when_full):
     _, service = await start()
     long = (text * LENGTH)[:LENGTH]
-    begun = time.perf_counter()
+    begun = time.thread_time()
     with pytest.raises(ContextOverflow):
         await service.complete(long, when_full=when_full)
     with pytest.raises(ContextOverflow):
         await service.chat([{"role": "user", "content": long}], when_full=when_full)
-    assert time.perf_counter() - begun < QUICK
+    assert time.thread_time() - begun < QUICK
     assert service.status()["is_ready"]
     assert (await service.complete("a", max_tokens=2)).usage.completion_tokens == 2
 
@@ -63,12 +63,12 @@ async def test_two_thousand_messages(start):
     _, service = await start()
     messages = [{"role": "system", "content": "Be brief."}]
     messages += [{"role": "assistant" if n % 2 else "user", "content": f"Message {n}."} for n in range(1999)]
-    begun = time.perf_counter()
+    begun = time.thread_time()
     with pytest.raises(ContextOverflow):
         await service.chat(messages)
     reply = await service.chat(messages, max_tokens=5, when_full="slide")
     assert reply.usage.completion_tokens == 5
-    assert time.perf_counter() - begun < 2 * QUICK
+    assert time.thread_time() - begun < 2 * QUICK
 
 
 @pytest.mark.parametrize("jump", [-1e9, -5.0, 1e9])

@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from local_llm.errors import CorruptModel, DownloadFailed, ModelError, UnsupportedModel
@@ -86,7 +86,6 @@ def test_no_safetensors(data, says):
         read(data)
 
 
-@settings(deadline=5_000)
 @given(st.binary(max_size=40), st.integers(0, 200))
 def test_any_bytes_end_in_tensors_or_a_typed_error(noise, at):
     data = bytearray(encode_safetensors(SOUND, "F32"))
@@ -126,7 +125,6 @@ def test_a_folder(tiny, tmp_path, files, how):
     assert "im_start" in found.texts.config["chat_template"]
 
 
-@settings(deadline=5_000)
 @given(
     st.dictionaries(
         st.sampled_from(

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from local_llm.text.stops import StopMatcher
@@ -62,7 +62,6 @@ def test_an_empty_stop_is_refused():
         StopMatcher(["a", ""])
 
 
-@settings(deadline=5000)
 @given(
     st.lists(st.text("ab", min_size=1, max_size=4), max_size=3),
     st.text("abc", max_size=20),

@@ -4,7 +4,7 @@ import codecs
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from local_llm.text.stream_decoder import StreamDecoder
@@ -38,7 +38,6 @@ def test_invalid_bytes_become_replacement_characters_as_cpython_makes_them(raw):
     assert "".join(deltas) + rest == raw.decode("utf-8", "replace")
 
 
-@settings(deadline=5000)
 @given(st.binary(max_size=40), st.lists(st.integers(0, 40), max_size=6))
 def test_cuts_do_not_matter(raw, cuts):
     edges = [0, *sorted(min(cut, len(raw)) for cut in cuts), len(raw)]

@@ -6,7 +6,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import tokenizers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import decoders, models, pre_tokenizers
 
@@ -72,7 +72,6 @@ def test_ids_equal_hugging_faces(text):
     assert CODEC.decode(CODEC.encode(text, special=False)) == text
 
 
-@settings(deadline=5000)
 @given(st.lists(st.sampled_from([*CONTROL, "<|im_", "end|>", " ", "the", "7", "\n", "é", "😀"]), max_size=12))
 def test_prompts_with_control_tokens_equal_hugging_faces(parts):
     text = "".join(parts)
@@ -80,7 +79,6 @@ def test_prompts_with_control_tokens_equal_hugging_faces(parts):
     assert CODEC.decode(CODEC.encode(text, special=True), special=True) == text
 
 
-@settings(deadline=5000)
 @given(st.text(max_size=60))
 def test_any_text_without_control_tokens_is_plain(text):
     ids = CODEC.encode(text, special=False)
@@ -248,7 +246,6 @@ KEYS = (
 )
 
 
-@settings(deadline=5000)
 @given(st.sampled_from(list(SPELLINGS)), st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=3))
 def test_any_metadata_gives_a_json_or_a_typed_error(model, changes):
     changes = {"model": model, "scores": np.zeros(len(tiny_tokens()), np.float32)} | changes

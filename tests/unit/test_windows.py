@@ -1,7 +1,7 @@
 """Windows cover every block once, in the file's order, at places where a copy may begin."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from local_llm.errors import UnsupportedModel
@@ -38,7 +38,6 @@ def files(draw):
     return draw(st.permutations(found))
 
 
-@settings(deadline=20_000)
 @given(files(), st.integers(260, 3000).map(lambda n: 4 * n))
 def test_every_block_once_in_order(found, size):
     windows = plan_windows(found, size)

@@ -90,13 +90,23 @@ def _begun(place: Path, url: str, identity: Identity) -> bool:
         for other in place.iterdir():
             if other.is_dir() and other.name != _version(identity):
                 shutil.rmtree(other, ignore_errors=True)
-        here = sum(file.stat().st_size for file in place.glob("*/*"))
-        if shutil.disk_usage(place).free < identity.size - here + _SPARE:
+        if shutil.disk_usage(place).free < identity.size - _bytes_in(place) + _SPARE:
             return False
         _write(place / "about.json", json.dumps({"url": url, **asdict(identity)}).encode())
     except OSError:  # a disk that is full, or not ours to write
         return False
     return True
+
+
+def _bytes_in(place: Path) -> int:
+    """Of the files of all versions. What another process renames or removes meanwhile does not count."""
+    total = 0
+    for version in place.iterdir():
+        with suppress(FileNotFoundError, NotADirectoryError):
+            for file in version.iterdir():
+                with suppress(FileNotFoundError):
+                    total += file.stat().st_size
+    return total
 
 
 def _version(identity: Identity) -> str:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from local_llm.native.folders import config_folder
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 
 def open_store() -> FileStore:
@@ -29,14 +36,26 @@ class FileStore:
         return (self._load() or {}).get(key)
 
     async def set(self, key: str, text: str) -> None:
-        values = self._load()
-        if values is None:
-            return
-        values[key] = text
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self._path.with_suffix(f".{os.getpid()}.tmp")
-        beside.write_text(json.dumps(values, ensure_ascii=False, indent=1), encoding="utf-8")
-        beside.replace(self._path)
+        with self._alone():
+            values = self._load()
+            if values is None:
+                return
+            values[key] = text
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            beside = self._path.with_suffix(f".{os.getpid()}.tmp")
+            beside.write_text(json.dumps(values, ensure_ascii=False, indent=1), encoding="utf-8")
+            beside.replace(self._path)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Other processes wait meanwhile: none writes over what another keeps. Where there are no locks, none waits."""
+        with ExitStack() as held:
+            if fcntl:
+                with suppress(OSError):
+                    self._path.parent.mkdir(parents=True, exist_ok=True)
+                    lock = held.enter_context(self._path.with_suffix(".lock").open("a"))
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _load(self) -> dict[str, str] | None:
         """None where the file cannot be read."""
