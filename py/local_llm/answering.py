@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from operator import index
 from typing import Any
 
+from local_llm.errors import InvalidRequest
 from local_llm.generate.engine import Engine, Outcome, Request
 from local_llm.generate.sampler import Options
 from local_llm.generate.stats import Timing
@@ -30,11 +32,21 @@ def chat_prompt(loaded: Loaded, messages: Any, asked: Mapping[str, Any], options
 
 def text_prompt(loaded: Loaded, prompt: str | Sequence[int], options: Options) -> Prompt:
     """The prompt of a text or of ids. Raises InvalidRequest."""
-    ids = loaded.dialogue.completion_ids(prompt) if isinstance(prompt, str) else list(map(int, prompt))
+    ids = loaded.dialogue.completion_ids(prompt) if isinstance(prompt, str) else read_ids(prompt, "complete")
     if options.when_full == "stop":
         return Fixed(ids)
     bos = loaded.dialogue.codec.vocabulary.bos
     return Text(ids, loaded.model.context, int(bos is not None and ids[:1] == [bos]))
+
+
+def read_ids(given: Any, what: str) -> list[int]:
+    """Token ids as people give them. Raises InvalidRequest."""
+    try:
+        if isinstance(given, str | bytes | Mapping):
+            raise TypeError
+        return [index(token) for token in given]
+    except TypeError:
+        raise InvalidRequest(f"{what} wants token ids as whole numbers, found {given!r:.60}.") from None
 
 
 class Answering:
@@ -85,9 +97,9 @@ class Answering:
         )
         async with aclosing(engine.generate(request, part)) as steps:
             async for fresh in steps:
-                outcome.token_ids += fresh
+                taken, delta = self.reader.take(fresh)
+                outcome.token_ids += taken
                 self._note_cached(part)
-                delta = self.reader.feed(fresh)
                 if delta:
                     self._fresh(delta)
                 if self.reader.stopped:

@@ -9,12 +9,12 @@ from typing import Any, TypedDict
 from local_llm import inspection
 from local_llm.choosing import Tuning, check_mode, settle
 from local_llm.errors import InvalidRequest
-from local_llm.formats.opening import Opened
+from local_llm.formats.opening import Opened, check_bits
 from local_llm.generate.engine import Engine
 from local_llm.gpu.memory import Memory
 from local_llm.gpu.ports import Host
 from local_llm.models.families import family_of
-from local_llm.models.model import Model, exact, load
+from local_llm.models.model import Model, check_context, exact, load
 from local_llm.models.proof import steps
 from local_llm.ops.qkv_attention import STORAGE_BUFFERS
 from local_llm.quantization import Storage, storage_of
@@ -61,6 +61,8 @@ class Origin:
     def __post_init__(self) -> None:
         """Raises InvalidRequest; what lies in the file settles the rest."""
         check_mode(self.tune)
+        check_context(self.context_size)
+        check_bits(self.quantize)
         if self.cache_bits is not None and (type(self.cache_bits) is not int or self.cache_bits not in CACHE_BITS):
             raise InvalidRequest(f"cache_bits must be 16, 8 or None, found {self.cache_bits!r:.60}.")
         if self.int8 not in INT8_MODES:

@@ -15,7 +15,7 @@ from typing import Any, Unpack
 
 from local_llm import runtime
 from local_llm.catalog import Catalog, built_in, read_catalog, stem
-from local_llm.errors import InvalidRequest, LocalLLMError, UnknownModel
+from local_llm.errors import InvalidRequest, LocalLLMError, NotReady, UnknownModel
 from local_llm.generate.sampler import read_options
 from local_llm.gpu.ports import Host, Store
 from local_llm.keeping import Keeping
@@ -58,6 +58,7 @@ class Service(runtime.LocalLLM, Storing):
         self._load_started = 0.0
         self._last: tuple[Any, dict[str, Any]] | None = None
         self._remedy = ""
+        self._unloads = 0
         self._last_activity: int | None = None
         self._keeping: set[asyncio.Task[Any]] = set()
         for name, callback in (
@@ -79,15 +80,18 @@ class Service(runtime.LocalLLM, Storing):
         the last time gets its context_size, quantize and cache_bits of then; quantize=0: weights as the file has them.
         Raises UnknownModel with the nearest ids, and what runtime.LocalLLM.init raises.
         """
+        unloads = self._unloads
         kept = await self.settings.restore()
+        if unloads != self._unloads:
+            raise NotReady(f"The load of '{model}' was stopped.", remedy="Call init() again.")
         if kept.memory_budget:
             self.performance.set_budget(kept.memory_budget)
         chosen = self._default() if model is None else model
         asked: dict[str, Any] = {name: options.get(name) for name in KEPT}
         if isinstance(chosen, str) and chosen == kept.model:
             asked = {name: getattr(kept, name) if value is None else value for name, value in asked.items()}
-        asked["quantize"] = asked["quantize"] or None
         last = (chosen, {**options, **asked})
+        asked["quantize"] = asked["quantize"] or None
         try:
             source = self._source(chosen)
             context = asked["context_size"]
@@ -111,6 +115,10 @@ class Service(runtime.LocalLLM, Storing):
         """Load again what was asked for last."""
         model, options = self._last or (None, {})
         await self.init(model, **options)
+
+    async def unload(self) -> None:
+        self._unloads += 1
+        await super().unload()
 
     def _default(self) -> str:
         kept = self.settings.settings.model
@@ -271,7 +279,9 @@ class Service(runtime.LocalLLM, Storing):
     # What the runtime tells
 
     def _on_loading(self, detail: Mapping[str, Any]) -> None:
-        self._loading_model, source = stem(str(detail["model"])), self._loading_origin.source
+        recovering = self._loaded if detail.get("recovering") else None
+        source = (recovering.origin if recovering else self._loading_origin).source
+        self._loading_model = stem(str(detail["model"]))
         entry = next((one for one in self.catalog.entries if one.urls[0] == source), None)
         self.keeping.begin(source, entry.sha256 if entry else None, entry.least_bytes if entry else 0)
         self._load_started = self._host.clock()
@@ -353,7 +363,7 @@ class Service(runtime.LocalLLM, Storing):
         """Unload, finish writing settings, give the device back."""
         await super().close()
         if self._keeping:
-            await asyncio.gather(*self._keeping)
+            await asyncio.gather(*self._keeping, return_exceptions=True)  # a store that fails ends nothing
 
 
 _DOWNLOAD = ("loaded_bytes", "total_bytes", "bytes_per_second", "seconds_left")

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from local_llm.errors import InvalidRequest
+from local_llm.generate.sampler import read_options
 from local_llm.gpu.ports import Store
 
 KEY = "settings"
@@ -103,12 +105,22 @@ def read_settings(value: Any) -> Settings:
         context_size=context if _is_count(context) else None,
         quantize=_one_of((4, 8), given.get("quantize")),
         cache_bits=_one_of((8, 16), given.get("cache_bits")),
-        options=options if isinstance(options, dict) else {},
+        options={name: item for name, item in options.items() if _is_option(name, item)}
+        if isinstance(options, dict)
+        else {},
         memory_budget=budget if _is_count(budget) else None,
         measured={key: item for key, item in measured.items() if isinstance(item, dict)}
         if isinstance(measured, dict)
         else {},
     )
+
+
+def _is_option(name: str, value: Any) -> bool:
+    try:
+        read_options({name: value})
+    except InvalidRequest:
+        return False
+    return True
 
 
 def _one_of(known: tuple[int, ...], value: Any) -> int | None:

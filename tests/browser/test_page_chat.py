@@ -158,3 +158,24 @@ def test_a_model_by_url_and_by_drop(page):
     page.wait_for_function("() => llm.getCurrentModel() === 'dropped'")
     page.wait_for_function(READY)
     assert page.evaluate("() => 'dropping' in document.querySelector('main').dataset") is False
+
+
+def test_while_the_model_loads_stop_takes_the_message_back(browser, server, tmp_path):
+    serve_models(server, tmp_path)
+    server.go.clear()
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    boot(page, f"{server.url}?model=held/tiny/tiny.gguf")
+    part(page, "prompt").fill("the sea")
+    part(page, "prompt").press("Enter")
+    page.wait_for_function("() => document.querySelector('main').dataset.phase === 'loading'")
+    expect(part(page, "send")).to_be_hidden()
+    part(page, "stop").click()
+    expect(part(page, "prompt")).to_have_value("the sea")
+    expect(part(page, "stop")).to_be_hidden()
+    server.go.set()
+    page.wait_for_function(READY)
+    expect(part(page, "send")).to_be_enabled()
+    assert page.locator("article").count() == 0
+    context.close()

@@ -182,6 +182,7 @@ async def test_a_new_chat_while_the_model_loads_asks_nothing(rig):
     task = asyncio.ensure_future(page.send("one"))
     await settled()
     page.clear()
+    service.gate.set()
     await task
     await settled()
     assert (service.asked, said(store), view.value("prompt")) == ([], [], "")
@@ -196,6 +197,7 @@ async def test_a_new_chat_while_it_answers_forgets_the_answer(rig):
     await task
     await settled()
     assert said(store) == []
+    service.gate.set()
     await page.send("two")
     assert service.asked[-1] == [{"role": "user", "content": "two"}]
 

@@ -107,10 +107,10 @@ def test_what_does_not_fit_is_dropped():
         "model": "m",
         "context_size": True,
         "memory_budget": -1,
-        "options": {"a": 1},
+        "options": {"a": 1, "top_k": 3, "temperature": {}},
         "measured": {"x": {}, "y": 1},
     }
-    assert read_settings(value) == Settings("m", None, {"a": 1}, None, {"x": {}})
+    assert read_settings(value) == Settings("m", None, {"top_k": 3}, None, {"x": {}})
 
 
 async def restored(folder, before, **asked):

@@ -47,12 +47,17 @@ async def open_checkpoint(source: Any, open_blobs: OpenBlobs, quantize: int | No
     split GGUF stands for all. Raises InvalidRequest, and CorruptModel, UnsupportedModel or DownloadFailed, which name
     the file.
     """
-    if quantize is not None and (isinstance(quantize, bool) or quantize not in QUANTIZED):
-        raise InvalidRequest(f"quantize must be 8 or 4 (bits) or None, found {quantize!r:.60}.")
+    check_bits(quantize)
     opened = await _open(source, opener_of_objects(open_blobs))
     if quantize is None:
         return opened
     return replace(opened, checkpoint=quantized(opened.checkpoint, quantize))
+
+
+def check_bits(quantize: Any) -> None:
+    """Raises InvalidRequest where weights cannot be quantized to so many."""
+    if quantize is not None and (type(quantize) is not int or quantize not in QUANTIZED):
+        raise InvalidRequest(f"quantize must be 8 or 4 (bits) or None, found {quantize!r:.60}.")
 
 
 def quantized(checkpoint: Checkpoint, bits: int) -> Checkpoint:

@@ -28,11 +28,11 @@ class Preparation:
 
     async def wait(self) -> None:
         """For what is going on."""
-        if self._task is not None:
+        if self._task is not None and not self._task.done():
             await asyncio.shield(self._task)
 
     async def stop(self) -> None:
         """It is not wanted any more: the model's buffers are about to go. It holds none of its own afterwards."""
-        if self._task is not None:
+        if self._task is not None and not self._task.done():  # its event loop may be over, too
             self._task.cancel()
             await asyncio.wait([self._task])

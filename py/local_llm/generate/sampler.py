@@ -6,7 +6,6 @@ Names follow the OpenAI API where it has one, llama.cpp where it has not. Withou
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -78,10 +77,14 @@ def read_options(given: Mapping[str, Any]) -> Options:
 def _number(name: str, value: Any) -> float | int:
     least, most, whole = _RANGES[name]
     sort = "a whole number" if whole else "a number"
-    sound = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not sound or (whole and value != int(value)) or not least <= value <= most:
-        raise InvalidRequest(f"Option '{name}' must be {sort} from {least:g} to {most:g}, found {value!r}.")
+    sound = isinstance(value, int | float) and not isinstance(value, bool)
+    if not sound or not least <= value <= most or (whole and value != int(value)):
+        raise InvalidRequest(f"Option '{name}' must be {sort} from {least:g} to {most:g}, found {_shown(value)}.")
     return int(value) if whole else float(value)
+
+
+def _shown(value: Any) -> str:
+    return f"{value!r:.60}" if not isinstance(value, int) or abs(value) < 1 << 64 else "a number of many digits"
 
 
 def _choice(name: str, value: Any) -> str:

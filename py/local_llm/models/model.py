@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -77,12 +77,17 @@ class Model:
     reach: int = 0  # positions that will be held at most when the calls run (0: all of context)
 
 
+def check_context(wanted: Any) -> None:
+    """Raises InvalidRequest where no model has such a context_size."""
+    if wanted is not None and (type(wanted) is not int or wanted < 1):
+        raise InvalidRequest(f"context_size must be a whole number of at least 1, found {wanted!r:.60}.")
+
+
 def choose_context(config: Config, wanted: int | None) -> int:
     """Positions in the cache. Raises ContextOverflow where more is wanted than the model was trained for."""
+    check_context(wanted)
     if wanted is None:
         return min(config.context, DEFAULT_CONTEXT)
-    if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
-        raise InvalidRequest(f"context_size must be a whole number of at least 1, found {wanted!r}.")
     if wanted > config.context:
         raise ContextOverflow(
             f"context_size {wanted} is more than the {config.context} tokens this model was trained for.",

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
 from local_llm.errors import LocalLLMError
 from local_llm.gpu.ports import Store
 from local_llm.page import conversation, export
+from local_llm.page.asking import Asking, started
 from local_llm.page.conversation import Conversation
-from local_llm.page.log import Live, Log
+from local_llm.page.log import Log
 from local_llm.page.pacing import Paced
 from local_llm.page.picker import Picker
 from local_llm.page.sampling import FIELDS, read_fields, show_fields
@@ -35,9 +37,7 @@ class ChatPage:
         self._store = store
         self._talk = Conversation()
         self._log = Log()
-        self._live: Live | None = None
-        self._answering = False
-        self._turn = object()  # another one once the conversation has gone elsewhere
+        self._asking: Asking | None = None  # the answer that is awaited
         self._toasts = Toasts(view.show_toasts)
         self._picker = Picker(service, view, self._begin, self._toasts.error, default_model)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -47,7 +47,7 @@ class ChatPage:
         """Tie the controls and the events, and bring back what was kept."""
         view, service = self._view, self._service
         view.on("form", "submit", self._submitted)
-        view.on("stop", "click", service.interrupt)
+        view.on("stop", "click", self.stop)
         view.on("new", "click", self.clear)
         view.on("system", "change", self._system_changed)
         view.on("export-json", "click", lambda: self._export("json"))
@@ -58,6 +58,7 @@ class ChatPage:
         self._picker.start()
         for name in ("loading", "unloaded"):
             service.on(name, lambda _: self._settle())
+        service.on("generation-start", started)
         service.on("ready", self._ready)
         service.on("error", self._failed)
         service.on("memory-warning", lambda detail: self._toasts.add("warning", detail["message"], detail["remedy"]))
@@ -66,11 +67,15 @@ class ChatPage:
         self._begin(self._restore())
 
     async def _restore(self) -> None:
-        kept = conversation.read(await self._store.get(KEY))
+        kept = Conversation()
+        try:
+            kept = conversation.read(await self._store.get(KEY))
+        except Exception as error:  # a host's store may fail in ways we cannot list
+            self._toasts.add("warning", f"The conversation could not be restored: {error}", "A new one begins.")
         options = await self._service.get_options()
         for name, text in show_fields(options).items():
             self._view.set_value(name, text)
-        if not self._talk.messages and not self._answering:
+        if not self._talk.messages and self._asking is None:
             self._talk = kept
             self._view.set_value("system", kept.system)
             self._show(to_end=True)
@@ -79,7 +84,7 @@ class ChatPage:
 
     def _submitted(self) -> None:
         prompt = self._view.value("prompt")
-        if prompt.strip() and not self._answering and not self._service.status()["is_loading"]:
+        if prompt.strip() and self._asking is None and not self._service.status()["is_loading"]:
             self._view.set_value("prompt", "")
             self._view.focus("prompt")
             self._begin(self.send(prompt))
@@ -90,67 +95,85 @@ class ChatPage:
         await self._answer()
 
     async def _answer(self, before: Conversation | None = None) -> None:
-        """Answer the last message. Where that fails, it goes back to where it was typed, or all is as `before`."""
-        turn, self._answering, self._live = self._turn, True, Live()
+        """Answer the last message. Where nothing comes, it goes back to where it was typed, or all is as `before`."""
+        asking = self._asking = Asking(before)
         self._settle()
         self._show(to_end=True)
-        done = False
         try:
             loaded = self._service.status()["is_ready"] or await self._picker.load()
-            if loaded and turn is self._turn:
+            if loaded and asking is self._asking:
                 self._settle()
-                done = await self._stream(turn)
+                await asking.read(lambda: self._read(asking))
         except LocalLLMError as error:
             self._toasts.error(error)
         finally:
-            self._answering, self._live = False, None
-            if not done and turn is self._turn:
-                if before is None:
-                    self._take_back(len(self._talk.messages) - 1)
-                else:
-                    self._talk = before
-            self._settle()
-            self._changed()
+            self._give_back(asking)
 
-    async def _stream(self, turn: object) -> bool:
-        """Whether an answer came, or nobody waits for it any more."""
-        live, begun, show = self._live or Live(), 0.0, Paced(self._show, RENDER_SECONDS)
+    async def _read(self, asking: Asking) -> None:
+        """Show the answer as it grows, and keep it at its end."""
+        live, begun, show = asking.live, 0.0, Paced(self._show, RENDER_SECONDS)
         try:
-            async for chunk in await self._service.chat(self._talk.request(), stream=True):
-                now = time.perf_counter()
-                begun = begun or now
-                if turn is not self._turn:
-                    continue
-                if chunk.reply:
-                    self._talk = self._talk.said("assistant", chunk.text, _summary(chunk.reply))
-                    return True
-                rate = (chunk.token_count - 1) / (now - begun) if now > begun and chunk.token_count > 1 else 0.0
-                live.text = chunk.text
-                live.note = f"{chunk.token_count} tokens" + (f" · {rate:.1f} tokens a second" if rate else "")
-                show()
+            async with aclosing(await self._service.chat(self._talk.request(), stream=True)) as chunks:
+                async for chunk in chunks:
+                    asking.generating = True
+                    now = time.perf_counter()
+                    begun = begun or now
+                    if chunk.reply:
+                        self._talk = self._talk.said("assistant", chunk.text, _summary(chunk.reply))
+                        self._over()
+                        return
+                    rate = (chunk.token_count - 1) / (now - begun) if now > begun and chunk.token_count > 1 else 0.0
+                    live.text = chunk.text
+                    live.note = f"{chunk.token_count} tokens" + (f" · {rate:.1f} tokens a second" if rate else "")
+                    show()
         finally:
             show.cancel()
-        return turn is not self._turn
+
+    def stop(self) -> None:
+        """End the answer: what came of it stays. One that has not begun does not begin; loading goes on."""
+        asking = self._asking
+        if asking is None:
+            return
+        if asking.generating:
+            self._service.interrupt()  # what runs now is this answer
+        else:
+            asking.leave()
+            self._give_back(asking)
+
+    def _give_back(self, asking: Asking) -> None:
+        """Undo the asking, where it is still awaited."""
+        if asking is not self._asking:
+            return
+        if asking.before is None:
+            self._take_back(len(self._talk.messages) - 1)
+        else:
+            self._talk = replace(asking.before, system=self._talk.system)
+        self._over()
+
+    def _over(self) -> None:
+        self._asking = None
+        self._settle()
+        self._changed()
 
     # Changing the conversation
 
     def clear(self) -> None:
-        """Stop what runs and begin a new conversation; the system prompt stays."""
+        """Leave the answer that is awaited and begin a new conversation; the system prompt stays."""
         self._leave()
         self._talk = self._talk.cut(0)
-        self._changed()
+        self._over()
         self._view.focus("prompt")
 
     def edit(self, place: int) -> None:
         """Put a message back into the box; the conversation ends before it."""
         self._leave()
         self._take_back(place)
-        self._changed()
+        self._over()
         self._view.focus("prompt")
 
     def _leave(self) -> None:
-        self._turn, self._live = object(), None
-        self._service.interrupt()
+        if self._asking is not None:
+            self._asking.leave()
 
     def _take_back(self, place: int) -> None:
         if not 0 <= place < len(self._talk.messages):
@@ -172,7 +195,7 @@ class ChatPage:
             self._begin(self._copy(argument))
         elif action == "copy":
             self._begin(self._copy(self._talk.messages[int(argument)].content))
-        elif self._answering:
+        elif self._asking is not None:
             return
         elif action == "edit":
             self.edit(int(argument))
@@ -221,7 +244,8 @@ class ChatPage:
                 self._toasts.add("warning", f"The conversation could not be kept: {error}", "Export it.")
 
     def _show(self, to_end: bool = False) -> None:
-        self._view.show_log(self._log.render(self._talk, self._live, self._answering), to_end)
+        asking = self._asking
+        self._view.show_log(self._log.render(self._talk, asking and asking.live, asking is not None), to_end)
 
     def _ready(self, detail: Mapping[str, Any]) -> None:
         self._toasts.clear("error")
@@ -233,11 +257,11 @@ class ChatPage:
 
     def _settle(self) -> None:
         """Show what the controls allow now; an error stays on show."""
-        status = self._service.status()
-        self._view.enable("send", not self._answering and not status["is_loading"])
-        self._view.enable("stop", self._answering)
+        status, asking = self._service.status(), self._asking is not None
+        self._view.enable("send", not asking and not status["is_loading"])
+        self._view.enable("stop", asking)
         if status["is_ready"]:
-            self._view.set_phase("generating" if self._answering else "ready")
+            self._view.set_phase("generating" if asking else "ready")
 
     def _begin(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.ensure_future(work)

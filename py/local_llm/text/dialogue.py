@@ -169,6 +169,17 @@ class Reader:
         """The text that ids add; `stopped` tells whether a stop string ended it."""
         return self._emit(self._decoder.feed(b"".join(map(self._codec.token_bytes, ids))))
 
+    def take(self, ids: Sequence[int]) -> tuple[Sequence[int], str]:
+        """(those of ids that belong to the answer, the text they add): what comes behind a stop string does not."""
+        if not self._matcher.stops:
+            return ids, self.feed(ids)
+        text = ""
+        for number, token in enumerate(ids, 1):
+            text += self.feed([token])
+            if self.stopped:
+                return ids[:number], text
+        return ids, text
+
     def finish(self) -> str:
         """What was held back, now that no more ids come."""
         rest = self._emit(self._decoder.flush())

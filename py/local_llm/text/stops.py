@@ -15,7 +15,7 @@ class StopMatcher:
     def __init__(self, stops: Sequence[str]) -> None:
         if not all(stops):
             raise ValueError("a stop string must have at least one character")
-        self._stops = tuple(dict.fromkeys(stops))
+        self.stops = tuple(dict.fromkeys(stops))
         self._held = ""
         self.found: str | None = None  # the stop string that ended the text
 
@@ -24,7 +24,7 @@ class StopMatcher:
         if self.found is not None:
             return "", True
         text = self._held + delta
-        ends = [(at + len(stop), at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
+        ends = [(at + len(stop), at, stop) for stop in self.stops if (at := text.find(stop)) >= 0]
         if ends:
             _, start, self.found = min(ends)
             self._held = ""
@@ -40,8 +40,8 @@ class StopMatcher:
 
     def _could_become(self, text: str) -> int:
         """Length of the longest end of text that is the beginning of a stop string."""
-        longest = min(max(map(len, self._stops), default=1) - 1, len(text))
+        longest = min(max(map(len, self.stops), default=1) - 1, len(text))
         for n in range(longest, 0, -1):
-            if any(len(stop) > n and stop.startswith(text[-n:]) for stop in self._stops):
+            if any(len(stop) > n and stop.startswith(text[-n:]) for stop in self.stops):
                 return n
         return 0
