@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -49,7 +50,7 @@ def pytest_pyfunc_call(pyfuncitem):
     return True
 
 
-@pytest.fixture(scope="session", autouse=not IN_PAGE)
+@pytest.fixture(scope="session", autouse=not IN_PAGE and find_spec("local_llm") is not None)  # check installs none
 def folders_of_nobody(tmp_path_factory):
     """What CPython's host keeps lies elsewhere than a user's own settings and files."""
     folder = tmp_path_factory.mktemp("nobody")
