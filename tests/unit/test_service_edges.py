@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -294,6 +295,6 @@ def test_what_was_prepared_in_an_event_loop_that_is_over_harms_no_later_one():
         preparation.begin(endless)
         await turns(2)
 
-    asyncio.run(begun())
-    asyncio.run(preparation.wait())
-    asyncio.run(preparation.stop())
+    with ThreadPoolExecutor(1) as elsewhere:  # in this thread Playwright's loop may be suspended
+        for work in (begun, preparation.wait, preparation.stop):
+            elsewhere.submit(lambda work=work: asyncio.run(work())).result(60)
