@@ -142,6 +142,25 @@ def test_a_stop_string_ends_an_answer_over_token_borders():
     assert ("".join(read(ids, ["\nx", "User:"])[0]), read(ids, ["User:"])[1]) == ("one. ", True)
 
 
+@pytest.mark.parametrize("at_once", [2, 3, 5, 100])
+@pytest.mark.parametrize("stop", ["User:", "字 é", " the", "\U0001f600", "never"])
+def test_ids_behind_a_stop_are_no_part_of_the_answer_however_many_come_at_once(stop, at_once):
+    ids = [*CHAT.completion_ids("漢字 é one 😀. User: two the the 😀 User: 字 é")]
+
+    def taken(at_once):
+        reader, kept = CHAT.reader([stop]), []
+        for start in range(0, len(ids), at_once):
+            kept += reader.take(ids[start : start + at_once])[0]
+            if reader.stopped:
+                break
+        reader.finish()
+        return kept, reader.text, reader.stopped
+
+    singly = taken(1)
+    assert taken(at_once) == singly
+    assert singly[2] == (stop != "never") == (len(singly[0]) < len(ids))
+
+
 def test_what_was_held_back_comes_at_the_end():
     ids = PLAIN.encode("the Us").ids
     deltas, stopped = read(ids, ["User:"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from copy import copy
 from typing import Any, Protocol, TypeVar
 
 from local_llm.errors import CorruptModel, InvalidRequest
@@ -171,14 +172,22 @@ class Reader:
 
     def take(self, ids: Sequence[int]) -> tuple[Sequence[int], str]:
         """(those of ids that belong to the answer, the text they add): what comes behind a stop string does not."""
-        if not self._matcher.stops:
+        if not self._matcher.stops or len(ids) == 1:
             return ids, self.feed(ids)
-        text = ""
-        for number, token in enumerate(ids, 1):
-            text += self.feed([token])
-            if self.stopped:
+        before, text = copy(self), self.feed(ids)
+        if not self.stopped:
+            return ids, text
+        for number, token in enumerate(ids, 1):  # by which one? Only now they are read one by one
+            before.feed([token])
+            if before.stopped:
                 return ids[:number], text
         return ids, text
+
+    def __copy__(self) -> Reader:
+        """As far as it has read, to read on by itself."""
+        twin = Reader(self._codec, (), drop_space=self._drop_space)
+        twin._decoder, twin._matcher = copy(self._decoder), copy(self._matcher)
+        return twin
 
     def finish(self) -> str:
         """What was held back, now that no more ids come."""

@@ -11,6 +11,11 @@ class StreamDecoder:
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
+    def __copy__(self) -> StreamDecoder:
+        twin = StreamDecoder()
+        twin._decoder.setstate(self._decoder.getstate())
+        return twin
+
     def feed(self, data: bytes) -> str:
         """The characters that data completes; often "", when a character is spread over several tokens."""
         return self._decoder.decode(data)
