@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from operator import index
@@ -47,6 +47,15 @@ def read_ids(given: Any, what: str) -> list[int]:
         return [index(token) for token in given]
     except TypeError:
         raise InvalidRequest(f"{what} wants token ids as whole numbers, found {given!r:.60}.") from None
+
+
+def read_texts(given: Any) -> list[str]:
+    """One text, or what holds some. Raises InvalidRequest."""
+    single = isinstance(given, str | Mapping) or not isinstance(given, Iterable)
+    texts: list[Any] = [given] if single else [*given]
+    if not all(isinstance(text, str) for text in texts):
+        raise InvalidRequest(f"embed wants a text or a list of texts, found {given!r:.60}.")
+    return texts
 
 
 class Answering:

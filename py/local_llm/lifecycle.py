@@ -69,6 +69,7 @@ class Lifecycle:
             raise NotReady(f"The load of '{model}' was stopped.", remedy="Call init() again.") from None
 
     def _load_ended(self, loading: asyncio.Task[None]) -> None:
+        """Of a load that was stopped before it began, too, which could not say so itself."""
         if self._loading is loading:
             self._loading = None
 

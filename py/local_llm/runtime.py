@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from local_llm import inspection
-from local_llm.answering import Answering, chat_prompt, read_ids, text_prompt
+from local_llm.answering import Answering, chat_prompt, read_ids, read_texts, text_prompt
 from local_llm.errors import Busy, DeviceLost, InvalidRequest, NotReady
 from local_llm.events import Callback
 from local_llm.generate.engine import Engine
@@ -75,10 +75,7 @@ class LocalLLM(Lifecycle):
         the model's file says (encoders that say nothing: mean; decoders: last). Any loaded model can embed.
         """
         loaded = self._require()
-        wanted = [texts] if isinstance(texts, str) else texts
-        if not isinstance(wanted, Sequence) or not all(isinstance(text, str) for text in wanted):
-            raise InvalidRequest(f"embed wants a text or a list of texts, found {texts!r:.60}.")
-        ids = [loaded.dialogue.embedding_ids(text) for text in wanted]
+        ids = [loaded.dialogue.embedding_ids(text) for text in read_texts(texts)]
         async with self._turn:
             return await self._survive(self._still(loaded), lambda engine: engine.embed(ids, pooling))
 

@@ -105,6 +105,14 @@ class Rig:
         self.view.press("form")
         await settled(3)
 
+    async def in_line(self):
+        """Asks "one" behind the answers that it returns."""
+        await self.start()
+        others = [self.other()]
+        await self.heard("generation-start")
+        await self.ask("one")
+        return others
+
     def said(self):
         return read(self.store.texts.get(KEY)).messages
 
@@ -165,10 +173,7 @@ async def test_a_load_that_fails_after_stop_is_told_and_the_message_is_there_onc
 
 
 async def test_in_line_the_message_goes_back_and_others_go_on(rig):
-    await rig.start()
-    others = [rig.other()]
-    await rig.heard("generation-start")
-    await rig.ask("one")
+    others = await rig.in_line()
     rig.view.press("stop")
     assert rig.view.value("prompt") == "one"
     await settled(3)
@@ -250,10 +255,7 @@ async def test_a_new_chat_leaves_others_alone(rig):
 
 
 async def test_a_new_chat_in_line_can_ask_at_once(rig):
-    await rig.start()
-    others = [rig.other()]
-    await rig.heard("generation-start")
-    await rig.ask("one")
+    others = await rig.in_line()
     rig.view.press("new")
     rig.rests()
     await rig.ask("two")

@@ -6,6 +6,7 @@ import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from local_llm.errors import Busy, DeviceLost, InvalidRequest, LocalLLMError, NotReady
@@ -24,6 +25,14 @@ def bench(tmp_path):
     write_tiny_gguf(tmp_path / "tiny.gguf", 1)
     write_tiny_gguf(tmp_path / "other.gguf", 2)
     return Bench(tmp_path)
+
+
+async def working(service):
+    """A request that has the turn, and what lets it end."""
+    gate = asyncio.Event()
+    task = asyncio.ensure_future(service.with_engine(lambda _: gate.wait()))
+    await asyncio.sleep(0)
+    return task, gate
 
 
 async def turns(number=20):
@@ -70,13 +79,11 @@ async def test_an_unload_while_init_reads_the_settings_counts(bench):
 async def test_an_unload_that_is_given_up_leaves_the_model(bench):
     service = bench.service()
     await service.init("tiny")
-    gate = asyncio.Event()
-    working = asyncio.ensure_future(service.with_engine(lambda _: gate.wait()))
-    await asyncio.sleep(0)
+    request, gate = await working(service)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(service.unload(), 0.02)
     gate.set()
-    await working
+    await request
     assert service.status()["is_ready"]
     assert isinstance(await service.chat(HELLO, max_tokens=2), Reply)
 
@@ -84,9 +91,7 @@ async def test_an_unload_that_is_given_up_leaves_the_model(bench):
 async def test_a_switch_that_is_given_up_leaves_the_model(bench):
     service = bench.service()
     await service.init("tiny")
-    gate = asyncio.Event()
-    working = asyncio.ensure_future(service.with_engine(lambda _: gate.wait()))
-    await asyncio.sleep(0)
+    request, gate = await working(service)
     switching = asyncio.ensure_future(service.init("other"))
     await turns()
     unloading = asyncio.ensure_future(service.unload())
@@ -94,7 +99,7 @@ async def test_a_switch_that_is_given_up_leaves_the_model(bench):
     unloading.cancel()
     await asyncio.wait([unloading, switching])
     gate.set()
-    await working
+    await request
     status = service.status()
     assert (status["is_ready"], status["model"], status["gpu_bytes"] > 0) == (True, "tiny", True)
     assert isinstance(await service.chat(HELLO, max_tokens=2), Reply)
@@ -272,6 +277,26 @@ async def test_what_is_no_prompt_is_refused(bench, wrong):
     if wrong != ["a"]:
         with pytest.raises(InvalidRequest, match="texts"):
             await service.embed(wrong)
+
+
+async def test_texts_come_in_whatever_holds_them(bench):
+    service = bench.service()
+    await service.init("tiny")
+    for texts in (["a", "b"], np.array(["a", "b"]), (text for text in "ab"), {"a": 1, "b": 2}.keys()):
+        assert (await service.embed(texts)).shape[0] == 2
+
+
+async def test_a_storage_that_fails_does_not_keep_the_service_from_closing(bench, monkeypatch):
+    service = bench.service()
+
+    async def broken(source):
+        await turns()
+        raise OSError("no disk")
+
+    monkeypatch.setattr(service.keeping, "loaded", broken)
+    await service.init("tiny")
+    await service.close()
+    assert bench.device.live == []
 
 
 async def test_damaged_options_are_dropped(bench):

@@ -16,7 +16,7 @@ from local_llm.errors import Busy
 T = TypeVar("T")
 _ROOT = "local-llm-models"
 _WRITTEN = ("NoModificationAllowedError", "InvalidModificationError")  # a file of it is written; one came meanwhile
-_TRIES = 50  # while a file is replaced a quarter of the tries to read it fail
+_TRIES = 50  # to read a file while it is replaced (a quarter of them fail), to remove one that is written
 
 
 async def open_root() -> OpfsFolder | str:
