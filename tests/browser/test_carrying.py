@@ -167,6 +167,42 @@ def test_the_list_of_models_pins_saves_and_imports(browser, server, tmp_path):
     context.close()
 
 
+FAILED = f"""{RIG}
+import js
+from local_llm.browser import opfs
+from local_llm.browser.folders import full
+from local_llm.browser.records import folder_name
+from pyodide.ffi import to_js
+
+url, keep = %r, opfs.OpfsFolder._keep
+
+async def late(self, name, data):
+    if name == "000000":
+        raise full()
+    await asyncio.sleep(1)
+    return await keep(self, name, data)
+
+def body(byte):
+    return js.Blob.new(to_js([js.Uint8Array.new(3 * {CHUNK}).fill(byte)]))
+
+opfs.OpfsFolder._keep = late
+try:
+    found = await library.adopt(body(1), url)
+except LocalLLMError as error:
+    found = type(error).__name__
+opfs.OpfsFolder._keep = keep
+await library.adopt(body(2), url)
+await asyncio.sleep(2)
+names = await (await (await opfs.open_root()).folder(folder_name(url))).names()
+[found, sorted(name[:6] for name in names if name[0] == "0"), await library.delete(url)]
+"""
+
+
+def test_an_import_that_fails_leaves_nothing_for_the_next_one(tab, file):
+    numbers = ["000000", "000001", "000002"]
+    assert python(tab, FAILED % file.url) == ["StorageFull", numbers, 3 * CHUNK]
+
+
 PACKED = f"""{RIG}
 import js
 from pyodide.ffi import to_js
